@@ -1,0 +1,49 @@
+"""Packaging of the library `vtclip`; trainers/ and datasets/ are run from a checkout, CoOp's way."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="vtclip",
+    version="0.1.0",
+    description="VT-CLIP and its baselines for few-shot vision-language adaptation on Dassl/CoOp",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["vtclip", "vtclip.*"]),
+    package_data={
+        "vtclip": ["py.typed"],
+        "vtclip.backbones": ["weights/*.pt"],
+        "vtclip.tables": ["*.csv"],
+    },
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "numpy>=1.24",
+        "yacs>=0.1.8",
+        "clip-anytorch>=2.6",
+        "ftfy>=6.1",
+        "regex>=2023.0",
+        "packaging>=23.0",
+        "tabulate>=0.9",
+        "tqdm>=4.65",
+        "pillow>=10.0",
+        "scikit-learn>=1.3",
+        "scipy>=1.10",
+        "safetensors>=0.4",
+        "platformdirs>=4.0",
+        "filelock>=3.12",
+        "gdown>=5.1",
+        "requests>=2.31",
+        "tensorboard>=2.14",
+        "matplotlib>=3.7",
+    ],
+    extras_require={
+        "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8", "mypy>=1.13", "types-tabulate",
+                "types-requests"],
+    },
+)

@@ -1,0 +1,42 @@
+"""The one kind of error that a user is meant to read."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """Bad input. The message is one line: the file or key, what is wrong, what to do.
+
+    Command lines print it without a traceback and exit with code 2 (see :func:`run_command`).
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for `name` that is none of the `known` ones, with the nearest of them."""
+    names = sorted(known)
+    by_folded = {n.casefold(): n for n in names}
+    nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
+    return UserError(f"{kind}: unknown name {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run the body of a command line and return its exit code.
+
+    Returns:
+        What `main` returns (0 for None), 2 for a :class:`UserError`, 130 for Ctrl-C.
+    """
+    try:
+        return main() or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
