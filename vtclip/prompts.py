@@ -49,7 +49,9 @@ def check_template(template: str) -> str:
         UserError: it has none, or more than one.
     """
     if template.count("{}") != 1 or template.replace("{}", "").count("{"):
-        raise UserError(f"DATASET.TEMPLATE: {template!r} needs exactly one {{}} for the class name.")
+        raise UserError(
+            f"DATASET.TEMPLATE: {template!r} needs exactly one {{}} for the class name."
+        )
     return template
 
 

@@ -112,7 +112,9 @@ def read_result(path: Path) -> Result:
         raise UserError(f"{path}: not a result of schema {SCHEMA}; run the seed again.")
     known = {f.name for f in fields(Result)}
     missing = sorted(
-        f.name for f in fields(Result) if f.name not in raw and f.name not in {"evaluated", "per_class"}
+        f.name
+        for f in fields(Result)
+        if f.name not in raw and f.name not in {"evaluated", "per_class"}
     )
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; run the seed again.")

@@ -1,0 +1,211 @@
+"""Visual-guided attention against torch.nn's own layers, and the promises of its start."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vtclip.attention import (
+    DecoderLayer,
+    MultiHeadAttention,
+    VisualGuidedAttention,
+    visual_guided_logits,
+)
+
+B, K, S, D, C, HEADS = 3, 5, 7, 16, 24, 4
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def inputs(n_classes: int = K, spatial_dim: int = D) -> tuple[Tensor, Tensor, Tensor]:
+    """Return text [K, D], global [B, D] and spatial features [B, S, C] of no particular length."""
+    return torch.randn(n_classes, D), torch.randn(B, D), torch.randn(B, S, spatial_dim)
+
+
+def shake(module: nn.Module) -> None:
+    """Move every parameter away from its start, so that no part is a constant."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+
+
+def reference_attention(
+    ours: MultiHeadAttention, dim: int, memory_dim: int
+) -> nn.MultiheadAttention:
+    """Build torch's attention from our weights."""
+    theirs = nn.MultiheadAttention(
+        dim, ours.n_heads, kdim=memory_dim, vdim=memory_dim, batch_first=True
+    )
+    projections = [ours.query.weight, ours.key.weight, ours.value.weight]
+    with torch.no_grad():
+        if dim == memory_dim:
+            theirs.in_proj_weight.copy_(torch.cat(projections))
+        else:
+            for name, weight in zip("qkv", projections, strict=True):
+                getattr(theirs, f"{name}_proj_weight").copy_(weight)
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+        theirs.out_proj.load_state_dict(ours.output.state_dict())
+    return theirs
+
+
+def reference_layer(ours: DecoderLayer, spatial_dim: int, x: Tensor, memory: Tensor) -> Tensor:
+    """Run a decoder layer made of torch's modules and our weights, on texts [B, K, D]."""
+    cross = reference_attention(ours.cross_attention, D, spatial_dim)
+    parts = [(ours.cross_norm, lambda q: cross(q, memory, memory)[0])]
+    if ours.self_attention is not None:
+        among = reference_attention(ours.self_attention, D, D)
+        parts.insert(0, (ours.self_norm, lambda q: among(q, q, q)[0]))
+    if ours.ffn is not None:
+        ffn = nn.Sequential(ours.ffn.inner, nn.ReLU(), ours.ffn.output)
+        parts.append((ours.ffn_norm, ffn))
+    for norm, part in parts:
+        x = x + part(norm(x)) if ours.norm == "pre" else norm(x + part(x))
+    return x
+
+
+def reference_texts(head: VisualGuidedAttention, text: Tensor, spatial: Tensor) -> Tensor:
+    """Compute VT on texts copied for every image, layer by layer."""
+    start = F.normalize(text, dim=-1).expand(len(spatial), -1, -1)
+    memory = F.normalize(spatial, dim=-1)
+    x = start
+    for layer in head._decoder:
+        x = reference_layer(layer, memory.shape[-1], x, memory)
+    attended = x - start if head.norm == "pre" else x
+    return start + head.residual_ratio * attended
+
+
+SWITCHES = [
+    {"norm": norm, "self_attention": among, "ffn_ratio": ratio, "n_layers": layers}
+    for norm, among, ratio, layers in itertools.product(
+        ["post", "pre"], [True, False], [0.0, 2.0, 4.0], [1, 2]
+    )
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize("spatial_dim", [D, C])
+@pytest.mark.parametrize("n_classes", [2, 200])  # plain and folded order of products
+def test_values_and_gradients_equal_a_plain_reference(
+    switches: dict[str, object], spatial_dim: int, n_classes: int
+) -> None:
+    head = VisualGuidedAttention(D, spatial_dim, n_heads=HEADS, residual_ratio=0.7, **switches)
+    shake(head)
+    text, global_features, spatial = inputs(n_classes, spatial_dim)
+    ours = head(text, spatial)
+    theirs = reference_texts(head, text, spatial)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+    target = torch.arange(B) % n_classes
+    trained = [p for p in head.parameters() if p.requires_grad]
+    gradients = []
+    for texts in (ours, theirs):
+        loss = F.cross_entropy(visual_guided_logits(global_features, texts, 10.0), target)
+        gradients.append(torch.autograd.grad(loss, trained, allow_unused=True))
+    for mine, reference, (name, _) in zip(*gradients, head.named_parameters(), strict=False):
+        if reference is not None:
+            torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_both_orders_of_products_are_exercised() -> None:
+    attention = MultiHeadAttention(D, D, HEADS)
+    assert not attention._folding_is_cheaper(n_queries=2, n_keys=S)
+    wide = MultiHeadAttention(1024, 1024, 8)
+    assert wide._folding_is_cheaper(n_queries=1000, n_keys=49)
+
+
+def test_post_norm_layer_equals_torchs_transformer_decoder_layer() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    shake(head)
+    layer = head._decoder[0]
+    theirs = nn.TransformerDecoderLayer(D, HEADS, 4 * D, dropout=0.0, batch_first=True)
+    theirs.self_attn = reference_attention(layer.self_attention, D, D)
+    theirs.multihead_attn = reference_attention(layer.cross_attention, D, D)
+    theirs.norm1, theirs.norm2, theirs.norm3 = layer.self_norm, layer.cross_norm, layer.ffn_norm
+    theirs.linear1, theirs.linear2 = layer.ffn.inner, layer.ffn.output
+    text, _, spatial = inputs()
+    start = F.normalize(text, dim=-1).expand(B, -1, -1)
+    expected = start + theirs(start, F.normalize(spatial, dim=-1))
+    torch.testing.assert_close(head(text, spatial), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_equal_the_formula() -> None:
+    _, global_features, _ = inputs()
+    texts = torch.randn(B, K, D)
+    logits = visual_guided_logits(global_features, texts, 100.0)
+    for b, k in itertools.product(range(B), range(K)):
+        expected = 100.0 * F.cosine_similarity(global_features[b], texts[b, k], dim=0)
+        torch.testing.assert_close(logits[b, k], expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_the_start_is_zero_shot_clip(switches: dict[str, object]) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, **switches)
+    text, global_features, spatial = inputs()
+    logits = visual_guided_logits(global_features, head(text, spatial), 100.0)
+    zero_shot = 100.0 * F.normalize(global_features, dim=-1) @ F.normalize(text, dim=-1).T
+    torch.testing.assert_close(logits, zero_shot, atol=1e-5 * 100, rtol=0)
+
+
+@pytest.mark.parametrize("switches", [*SWITCHES, {"residual_learnt": True}])
+def test_three_steps_move_every_trainable_parameter(switches: dict[str, object]) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, **switches)
+    text, global_features, spatial = inputs()
+    before = {name: p.clone() for name, p in head.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.SGD(head.parameters(), lr=0.1)
+    touched = set()
+    for _ in range(3):
+        optimiser.zero_grad()
+        logits = visual_guided_logits(global_features, head(text, spatial), 10.0)
+        F.cross_entropy(logits, torch.arange(B)).backward()
+        touched |= {n for n, p in head.named_parameters() if p.grad is not None and p.grad.any()}
+        optimiser.step()
+    moved = {n for n, p in head.named_parameters() if n in before and not p.equal(before[n])}
+    # softmax is blind to what a key bias adds to all its scores alike; only rounding moves it
+    expected = {n for n in before if not n.endswith("attention.key.bias")}
+    assert expected <= touched
+    assert expected <= moved
+
+
+def test_order_of_locations_does_not_matter() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    shake(head)
+    text, _, spatial = inputs()
+    shuffled = spatial[:, torch.randperm(S)]
+    torch.testing.assert_close(head(text, shuffled), head(text, spatial), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("max_pairs", [1, 2, 5, 7, 100])
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_chunks_give_the_same_logits_and_gradients(max_pairs: int, n_layers: int) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, n_layers=n_layers)
+    shake(head)
+    text, global_features, spatial = inputs()
+    results = []
+    for pairs in (0, max_pairs):
+        logits = head.logits(text, global_features, spatial, 10.0, max_pairs=pairs)
+        loss = F.cross_entropy(logits, torch.arange(B))
+        trained = [p for p in head.parameters() if p.requires_grad]
+        results.append((logits, *torch.autograd.grad(loss, trained)))
+    for whole, chunked in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=1e-4)
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="3 heads do not divide a width of 16"):
+        VisualGuidedAttention(D, n_heads=3)
+
+
+def test_dropout_is_silent_in_evaluation() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, dropout=0.5)
+    shake(head)
+    text, _, spatial = inputs()
+    head.eval()
+    assert head(text, spatial).equal(head(text, spatial))
+    head.train()
+    assert not head(text, spatial).equal(head(text, spatial))
