@@ -1,0 +1,167 @@
+"""How images become features: the backbone, the transform and the arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vtclip.backbones.base import Backbone, ImageFeatures, VisualTokens
+from vtclip.errors import UserError, unknown_name
+from vtclip.features.source import Features
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How images become features.
+
+    Attributes:
+        backbone: the frozen model; its device is where images are encoded.
+        transform: a PIL image in RGB to a tensor [3, image_size, image_size].
+        transform_key: description of `transform`; two transforms that differ need two keys.
+        tokens: the spatial features wanted (see :meth:`Backbone.encode_image`).
+        precision: arithmetic of the backbone, and the type that features are kept in. Features
+            are rounded to it everywhere, so that live and remembered ones are the same numbers.
+        view: None for a deterministic transform, v >= 0 for augmented view number v.
+        compile: run the backbone through torch.compile; slow to start, so for long lists.
+
+    Raises:
+        UserError: an unknown precision, or fp16 on a CPU.
+        ValueError: a negative view.
+    """
+
+    backbone: Backbone
+    transform: Callable[[Image.Image], Tensor]
+    transform_key: str
+    tokens: VisualTokens | None = "joint"
+    precision: Precision = "fp32"
+    view: int | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before the first image is read."""
+        if self.precision not in DTYPES:
+            raise unknown_name("FEATURES.PRECISION", self.precision, DTYPES)
+        if self.precision == "fp16" and self.device.type == "cpu":
+            raise UserError("FEATURES.PRECISION: fp16 is for CUDA; on a CPU use bf16 or fp32.")
+        if self.view is not None and self.view < 0:
+            raise ValueError(f"view is {self.view}, not None or at least 0")
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the backbone."""
+        return self.backbone.logit_scale.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that features are kept in."""
+        return DTYPES[self.precision]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what, beside the image and the kind of tokens, decides the features."""
+        return {
+            "weights": self.backbone.fingerprint,
+            "transform": self.transform_key,
+            "precision": self.precision,
+            "view": self.view,
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of :meth:`describe`, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last for convolutional backbones, where it saves CPUs half of the time."""
+        # a vision transformer has one convolution, to cut the patches
+        convolutions = sum(isinstance(m, nn.Conv2d) for m in self.backbone.modules())
+        return torch.channels_last if convolutions > 1 else torch.contiguous_format
+
+    @cached_property
+    def _encode_image(self) -> Callable[[Tensor, VisualTokens | None], ImageFeatures]:
+        self.backbone.to(memory_format=self.memory_format)
+        encode = self.backbone.encode_image
+        return torch.compile(encode) if self.compile else encode
+
+
+def encode_live(images: Tensor, encoding: Encoding) -> Features:
+    """Encode a batch of transformed images, with gradients off.
+
+    Args:
+        images: [B, 3, H, W], on any device.
+        encoding: its backbone, tokens and precision are used.
+
+    Returns:
+        Features on the backbone's device; ordinary tensors that a trained head may keep for its
+        backward pass.
+    """
+    images = images.to(encoding.device, non_blocking=True, memory_format=encoding.memory_format)
+    with torch.inference_mode(), _autocast(encoding):
+        encoded = encoding._encode_image(images, encoding.tokens)
+    spatial = encoded.spatial_features
+    return Features(
+        _leave_inference(encoded.global_features, encoding.dtype),
+        None if spatial is None else _leave_inference(spatial, encoding.dtype),
+    )
+
+
+def _autocast(encoding: Encoding) -> AbstractContextManager[Any]:
+    kind = encoding.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    # also entered for fp32, to shut out the autocast of a caller
+    enabled = encoding.precision != "fp32"
+    return torch.autocast(kind, dtype=encoding.dtype if enabled else None, enabled=enabled)
+
+
+def _leave_inference(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    # autograd refuses tensors made in inference mode; a copy made outside is an ordinary one
+    return tensor.to(dtype, copy=True, memory_format=torch.contiguous_format).float()
+
+
+def resolve_precision(name: str, device: torch.device | str) -> Precision:
+    """Turn a setting of FEATURES.PRECISION into a precision.
+
+    Args:
+        name: fp32, bf16, fp16, or auto: fp16 on CUDA, bf16 on a CPU with bf16 instructions, fp32
+            elsewhere.
+        device: where images are encoded.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name in DTYPES:
+        return cast(Precision, name)
+    if name != "auto":
+        raise unknown_name("FEATURES.PRECISION", name, ["auto", *DTYPES])
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "fp16"
+    return "bf16" if kind == "cpu" and _cpu_has_bf16() else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bf16 products are instructions and not emulated (which is slower than fp32)."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    # before torch had the table, the same questions had names of their own
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)

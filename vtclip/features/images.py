@@ -1,0 +1,140 @@
+"""Image files to transformed tensors, in worker processes that keep the encoder fed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vtclip.errors import UserError
+from vtclip.features.encoding import Encoding
+
+# what PIL raises on files that are damaged or no images
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        UserError: the file is missing or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def decode_image(content: bytes, path: Path) -> Image.Image:
+    """Decode an image by its content, to RGB, leaving EXIF orientation aside (as CLIP does).
+
+    Raises:
+        UserError: the bytes are no whole image; the message names `path`.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.convert("RGB")
+    except UnidentifiedImageError:
+        raise UserError(f"{path}: not an image.") from None
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: damaged image ({error}).") from error
+
+
+@contextmanager
+def seeded(content_digest: str, view: int) -> Iterator[None]:
+    """Make random transforms a function of the image's content and the view's number.
+
+    The generators of Python, NumPy and torch (on the CPU) are as before when the block ends.
+    """
+    seed = int(hashlib.sha256(f"{content_digest} {view}".encode()).hexdigest()[:16], 16)
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state = torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # torch.manual_seed would touch the generators of all devices
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+class ImageFiles(Dataset[Tensor | UserError]):
+    """Transformed images of a list of files.
+
+    An item is a tensor [3, H, W], or the error that the reader of a batch is to raise: one raised
+    in a worker process would reach the user wrapped in that worker's traceback.
+    """
+
+    def __init__(self, paths: Sequence[Path], encoding: Encoding) -> None:
+        self._paths = paths
+        self._transform = encoding.transform
+        self._view = encoding.view
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self._paths)
+
+    def __getitem__(self, row: int) -> Tensor | UserError:
+        """Read, decode and transform one file."""
+        path = self._paths[row]
+        try:
+            content = read_bytes(path)
+            image = decode_image(content, path)
+        except UserError as error:
+            return error
+        if self._view is None:
+            return self._transform(image)
+        with seeded(hashlib.sha256(content).hexdigest(), self._view):
+            return self._transform(image)
+
+
+def image_batches(
+    files: ImageFiles, batches: Sequence[Sequence[int]], *, workers: int, pin_memory: bool
+) -> Iterator[Tensor]:
+    """Yield image tensors [B, 3, H, W] of batches of rows.
+
+    Args:
+        files: the images.
+        batches: rows of each batch.
+        workers: processes that read ahead; 0 reads in this one.
+        pin_memory: put batches where a GPU can fetch them by itself.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    loader = DataLoader(
+        files,
+        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of lists does
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        # its own, so that a run draws the same numbers whether its features were cached or not
+        generator=torch.Generator(),
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _collate(items: Sequence[Tensor | UserError]) -> Tensor | UserError:
+    tensors = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        tensors.append(item)
+    return torch.stack(tensors)

@@ -1,0 +1,104 @@
+"""Batches of features, as a trainer iterates them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypedDict, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from vtclip.features.source import Features, FeatureSource, MemoryFeatures, concatenate
+
+
+class Batch(TypedDict):
+    """One batch: features, labels [B] and positions in the list [B], both int64."""
+
+    features: Features
+    label: Tensor
+    index: Tensor
+
+
+@runtime_checkable
+class _Streams(Protocol):
+    """A source that works ahead when it knows the batches to come."""
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[Features]: ...
+
+
+class FeatureLoader:
+    """Iterate a list of images in batches, like a DataLoader.
+
+    An epoch draws from torch's global generator, first the order (`torch.randperm(N)`), then one
+    view an image (`torch.randint(V, (N,))`); what it does not need it does not draw.
+
+    Args:
+        views: V sources of the same N images; with several, each image of an epoch comes from one
+            drawn at random.
+        labels: [N], int64.
+        batch_size: images a batch.
+        shuffle: a new order each epoch.
+        drop_last: leave out a last batch that is not full, unless it is the only one.
+
+    Raises:
+        ValueError: no view, a batch size below 1, or views and labels of different lengths.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[FeatureSource],
+        labels: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+    ) -> None:
+        if not views:
+            raise ValueError("a loader needs at least one view")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, not at least 1")
+        lengths = [len(view) for view in views]
+        if set(lengths) != {len(labels)}:
+            raise ValueError(f"views of {lengths} images, but {len(labels)} labels")
+        self.views = list(views)
+        self.labels = labels
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last and len(labels) >= batch_size
+
+    def __len__(self) -> int:
+        """Return the number of batches an epoch."""
+        if self.drop_last:
+            return len(self.labels) // self.batch_size
+        return -(-len(self.labels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one epoch."""
+        count = len(self.labels)
+        order = torch.randperm(count) if self.shuffle else torch.arange(count)
+        batches = list(torch.split(order, self.batch_size))[: len(self)]
+        for rows, features in zip(batches, self._features(batches), strict=True):
+            yield {
+                "features": features,
+                "label": self.labels[rows.to(self.labels.device)],
+                "index": rows,
+            }
+
+    def _features(self, batches: Sequence[Tensor]) -> Iterator[Features]:
+        if len(self.views) > 1:
+            drawn = torch.randint(len(self.views), (len(self.labels),))
+            return (self._mixed(rows, drawn[rows]) for rows in batches)
+        view = self.views[0]
+        if isinstance(view, _Streams):
+            return view.stream(batches)
+        return (view.fetch(rows) for rows in batches)
+
+    def _mixed(self, rows: Tensor, drawn: Tensor) -> Features:
+        """Fetch each row from the view drawn for it, and put them back into their order."""
+        parts, places = [], []
+        for view in sorted(set(drawn.tolist())):
+            place = (drawn == view).nonzero().flatten()
+            parts.append(self.views[view].fetch(rows[place]))
+            places.append(place)
+        joined = concatenate(parts)
+        return MemoryFeatures(*joined).fetch(torch.cat(places).argsort())
