@@ -90,7 +90,7 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Split [B, N, D] into heads [B, H, N, D / H]."""
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)
 
     def _dropout_now(self) -> float:
         return self.dropout if self.training else 0.0
@@ -107,7 +107,7 @@ class MultiHeadAttention(nn.Module):
         heads, per_head = v.shape[1], v.shape[3]
         weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(per_head), dim=-1)
         weights = F.dropout(weights, self._dropout_now())
-        by_head = self.output.weight.unflatten(1, (heads, per_head)).permute(1, 2, 0)
+        by_head = self.output.weight.view(-1, heads, per_head).permute(1, 2, 0)
         projected = v @ by_head  # [B, H, S, D]
         mixed = weights.transpose(1, 2).flatten(2) @ projected.flatten(1, 2)
         return mixed + self.output.bias

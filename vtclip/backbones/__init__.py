@@ -1,0 +1,19 @@
+"""Backbones by name.
+
+`build_backbone("RN50")`, `build_backbone("tiny")` or `build_backbone("path/to/weights.pt")`. A
+third party adds one with :func:`register_backbone`, or with an entry point of the group
+`vtclip.backbones`; docs/backbones.md works through an example.
+"""
+
+from vtclip.backbones.base import Backbone, ImageFeatures, TokenizedPrompts, VisualTokens
+from vtclip.backbones.registry import available_backbones, build_backbone, register_backbone
+
+__all__ = [
+    "Backbone",
+    "ImageFeatures",
+    "TokenizedPrompts",
+    "VisualTokens",
+    "available_backbones",
+    "build_backbone",
+    "register_backbone",
+]
