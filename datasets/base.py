@@ -1,0 +1,219 @@
+"""What every dataset shares: lists, few shots, classes, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from dassl.data.datasets import DatasetBase, Datum
+from yacs.config import CfgNode
+
+from vtclip.errors import UserError
+from vtclip.prompts import PHOTO, TEMPLATES, check_template
+
+from .listing import image_tree, missing_images
+from .sampling import MAX_VAL_SHOTS, kept_labels, random_lists, relabel, without
+from .sources import Source
+from .split import Item, Lists, Sizes, check_labels, describe, read_split, short_classes
+
+
+class ImageDataset(DatasetBase):
+    """A dataset whose lists a subclass reads; this class makes a run's lists of them.
+
+    Class attributes, the facts of a dataset:
+        key: name in configs and on command lines.
+        dataset_dir: its folder in the data root.
+        sizes: the known sizes, None where there are none to know.
+        sources: where its files come from, for `python -m datasets prepare`.
+        manual: what to do by hand where files cannot be downloaded freely.
+
+    Attributes:
+        template: prompt template with one {}.
+        comparable: False where the split is not the official one.
+        test_only: True where there are no training images; `train_x` is then the test list,
+            since Dassl takes class names from it, and must not be trained on.
+        few_shot_lists: "train" and "val", each [(path relative to the data root, label,
+            class name), ...], exactly the images of `train_x` and `val` in their order.
+    """
+
+    key: ClassVar[str]
+    dataset_dir: str = ""
+    sizes: ClassVar[Sizes | None] = None
+    sources: ClassVar[tuple[Source, ...]] = ()
+    manual: ClassVar[str] = ""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Read the lists, sample the shots, keep the classes that `cfg` asks for.
+
+        Raises:
+            UserError: data that is missing or cannot be believed.
+        """
+        self.cfg_dataset = cfg.DATASET
+        self.root = Path(cfg.DATASET.ROOT).expanduser().absolute()
+        self.template = self.choose_template()
+        lists = self.checked(cfg.DATASET.ALLOW_RANDOM_SPLIT)
+        self.comparable = lists.comparable
+        self.test_only = not lists.train
+
+        train, val = self.few_shots(lists, cfg.DATASET.NUM_SHOTS)
+        reference = train or lists.test
+        labels = kept_labels((i.label for i in reference), cfg.DATASET.SUBSAMPLE_CLASSES)
+        self.few_shot_lists = {"train": relabel(train, labels), "val": relabel(val, labels)}
+        test_x = [self.datum(item) for item in relabel(lists.test, labels)]
+        train_x, val_x = ([self.datum(i) for i in part] for part in self.few_shot_lists.values())
+        super().__init__(train_x=train_x or test_x, val=val_x or None, test=test_x)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this dataset."""
+        return self.root / self.dataset_dir
+
+    @property
+    def remedy(self) -> str:
+        """What to do where files are missing."""
+        return f"see `python -m datasets prepare {self.key} --root {self.root}`"
+
+    def choose_template(self) -> str:
+        """Return the template of the configuration, else the dataset's own."""
+        own = TEMPLATES.get(type(self).__name__, PHOTO)
+        return check_template(self.cfg_dataset.TEMPLATE or own)
+
+    def read(self, allow_random: bool) -> Lists:
+        """Return the lists of this dataset.
+
+        Args:
+            allow_random: make a random split where the official one is missing.
+
+        Raises:
+            UserError: a file or folder is missing or wrong.
+        """
+        raise NotImplementedError
+
+    def datum(self, item: Item) -> Datum:
+        """Return Dassl's record of an image."""
+        path = f"{self.root}/{item.path}"
+        return Datum(impath=path, label=item.label, classname=item.classname)
+
+    def checked(self, allow_random: bool) -> Lists:
+        """Return the lists after checking folders, labels and sizes.
+
+        Raises:
+            UserError: as :meth:`read`, or the sizes are not the known ones and `allow_random`
+                is False.
+        """
+        if not self.root.is_dir():
+            raise UserError(
+                f"{self.root}: no such data root; give --root DIR or set DATA, or {self.remedy}."
+            )
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: missing, the folder of {self.key}; {self.remedy}.")
+        lists = self.read(allow_random)
+        check_labels(lists, self.folder)
+        wrong = describe(lists.sizes, self.sizes) if self.sizes else ""
+        if wrong and not allow_random:
+            raise UserError(
+                f"{self.folder}: {wrong}: not the official split; {self.remedy}, or go on with "
+                "DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
+            )
+        if wrong or not lists.comparable:
+            print(f"{self.key}: NOT the official split; its results compare with nobody's")
+            return Lists(lists.train, lists.val, lists.test, comparable=False)
+        return lists
+
+    def few_shots(self, lists: Lists, shots: int) -> tuple[list[Item], list[Item]]:
+        """Draw the few-shot lists on Python's global `random`: train first, then val.
+
+        Where there is no val list, it is drawn from the training images that are left, so that
+        nothing is ever selected on test images; with `shots` below 1 there is then no val.
+
+        Returns:
+            `shots` images a class of train and min(`shots`, 4) of val; everything for `shots`
+            below 1.
+        """
+        if shots < 1 or not lists.train:
+            return lists.train, lists.val
+        short = short_classes(lists.train, shots)
+        if short:
+            fewest = min(short, key=lambda name: short[name])
+            print(
+                f"{self.key}: {len(short)} classes have fewer than {shots} training images, all "
+                f"of which are used (fewest: {fewest}, {short[fewest]})"
+            )
+        # Dassl samples whatever has a label; records that are not drawn need not be built
+        sample: Callable[..., list[Item]] = self.generate_fewshot_dataset
+        train = sample(lists.train, num_shots=shots)
+        pool = lists.val or without(lists.train, train)
+        return train, sample(pool, num_shots=min(shots, MAX_VAL_SHOTS))
+
+
+class SplitDataset(ImageDataset):
+    """A dataset with a split file of CoOp's form.
+
+    Class attributes:
+        image_dir: the image folder, relative to the dataset's; "" where it is the same.
+        split_file: the name of the split file.
+        folder_names: class names of folders where they differ from the folder's name; None
+            leaves a folder out. Only random splits need them.
+    """
+
+    image_dir: ClassVar[str] = ""
+    split_file: ClassVar[str]
+    folder_names: ClassVar[dict[str, str | None]] = {}
+
+    @property
+    def split_path(self) -> Path:
+        """The split file."""
+        return self.folder / self.split_file
+
+    @property
+    def prefix(self) -> str:
+        """The image folder relative to the data root, with a slash at its end."""
+        return "/".join(part for part in (self.dataset_dir, self.image_dir) if part) + "/"
+
+    def names_of(self, paths: list[str]) -> dict[str, str]:
+        """Return the class name of each image, for a random split; images may be left out.
+
+        Args:
+            paths: images relative to the image folder.
+        """
+        found = {}
+        for path in paths:
+            folder = path.rpartition("/")[0]
+            name = self.folder_names.get(folder, folder.rpartition("/")[2])
+            if name:
+                found[path] = name
+        return found
+
+    def read(self, allow_random: bool) -> Lists:
+        """Read the split file, else make a random split where that is allowed."""
+        if not (self.root / self.prefix).is_dir():
+            raise UserError(
+                f"{self.root / self.prefix}: missing, the images of {self.key}; {self.remedy}."
+            )
+        if self.split_path.is_file():
+            lists = read_split(self.split_path, self.prefix)
+            self.require_images(lists)
+            return lists
+        if not allow_random:
+            raise UserError(
+                f"{self.split_path}: missing, the official split of {self.key}; {self.remedy}, or "
+                "set DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
+            )
+        names = self.names_of(image_tree(self.root / self.prefix))
+        if not names:
+            raise UserError(f"{self.root / self.prefix}: no images to make a random split of.")
+        return random_lists({self.prefix + path: name for path, name in names.items()})
+
+    def require_images(self, lists: Lists) -> None:
+        """Check that every listed image is there.
+
+        Raises:
+            UserError: some are not; names the first.
+        """
+        missing = missing_images(self.root, (*lists.train, *lists.val, *lists.test))
+        if missing:
+            raise UserError(
+                f"{self.root / missing[0]}: missing, as are {len(missing) - 1:,} more images of "
+                f"{self.key}; {self.remedy}."
+            )

@@ -1,0 +1,47 @@
+"""Caltech101: objects."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from .base import SplitDataset
+from .sources import Archive, Remote, drive, split_from_drive
+from .split import Sizes
+
+
+@DATASET_REGISTRY.register()
+class Caltech101(SplitDataset):
+    """Fei-Fei, Fergus, Perona (2004): 100 classes of objects; the two face folders are one."""
+
+    key = "caltech101"
+    dataset_dir = "caltech-101"
+    image_dir = "101_ObjectCategories"
+    split_file = "split_zhou_Caltech101.json"
+    sizes = Sizes(4128, 1649, 2465, 100)
+    folder_names: ClassVar[dict[str, str | None]] = {
+        "airplanes": "airplane",
+        "Faces": "face",
+        "Leopards": "leopard",
+        "Motorbikes": "motorbike",
+        "BACKGROUND_Google": None,
+        "Faces_easy": None,
+    }
+    sources = (
+        Archive(
+            Remote(
+                (
+                    "http://www.vision.caltech.edu/Image_Datasets/Caltech101/"
+                    "101_ObjectCategories.tar.gz",
+                    drive("137RyRjvTBkBiIfeYBNZBtViDHQ6_Ewsp"),
+                ),
+                "101_ObjectCategories.tar.gz",
+                md5="b224c7392d521a49829488ab0f1120d9",
+            ),
+            (("101_ObjectCategories", "caltech-101/101_ObjectCategories"),),
+        ),
+        split_from_drive(
+            "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN", "caltech-101/split_zhou_Caltech101.json"
+        ),
+    )

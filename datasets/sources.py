@@ -1,0 +1,61 @@
+"""Where the files of a dataset come from, as facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file on the network.
+
+    Attributes:
+        urls: https or http addresses to try in this order; "drive:ID" is a Google Drive file.
+        name: what to call it on disk.
+        md5: of the whole file, "" where it is not known.
+        size: in bytes, 0 where it is not known.
+    """
+
+    urls: tuple[str, ...]
+    name: str
+    md5: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Single:
+    """A file that is used as it is.
+
+    Attributes:
+        remote: where it comes from.
+        target: where it goes, relative to the data root.
+    """
+
+    remote: Remote
+    target: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar or zip file of which folders and files are used.
+
+    Attributes:
+        remote: where it comes from.
+        moves: (path inside the archive, where it goes relative to the data root), each.
+    """
+
+    remote: Remote
+    moves: tuple[tuple[str, str], ...]
+
+
+Source = Single | Archive
+
+
+def drive(identifier: str) -> str:
+    """Return the address of a file on Google Drive, by its id."""
+    return f"drive:{identifier}"
+
+
+def split_from_drive(identifier: str, target: str) -> Single:
+    """Return the source of an official split file on Google Drive."""
+    return Single(Remote((drive(identifier),), target.rpartition("/")[2]), target)

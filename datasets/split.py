@@ -1,0 +1,157 @@
+"""Lists of images: what a split file says, and whether it can be believed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vtclip.errors import UserError
+from vtclip.files import read_json
+
+PARTS = ("train", "val", "test")
+
+
+class Item(NamedTuple):
+    """One image of a list.
+
+    Attributes:
+        path: relative to the data root, with forward slashes.
+        label: from 0.
+        classname: as the split file spells it.
+    """
+
+    path: str
+    label: int
+    classname: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Known sizes of a dataset: images a part, and classes."""
+
+    train: int
+    val: int
+    test: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The images of a dataset, in the order of its split file.
+
+    Attributes:
+        train: empty for a dataset that is for testing only.
+        val: empty where there is none; few-shot validation images are then further images of
+            `train` (see :mod:`datasets.sampling`).
+        test: the whole test split.
+        comparable: False where the split is not the official one.
+    """
+
+    train: list[Item]
+    val: list[Item]
+    test: list[Item]
+    comparable: bool = True
+
+    @property
+    def sizes(self) -> Sizes:
+        """Images a part, and the number of classes."""
+        labels = {item.label for item in self.train or self.test}
+        return Sizes(len(self.train), len(self.val), len(self.test), len(labels))
+
+
+def safe_path(path: str) -> bool:
+    """Tell whether `path` is relative, with forward slashes, and stays in its folder."""
+    if "\\" in path or "\0" in path or path[1:2] == ":":
+        return False
+    return not any(part in {"", ".", ".."} for part in path.split("/"))
+
+
+def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: {part!r} is not a list of [image, label, class name].")
+    items = []
+    for number, entry in enumerate(entries):
+        match entry:
+            case [str(image), int(label), str(classname)] if not isinstance(label, bool):
+                pass
+            case _:
+                raise UserError(
+                    f"{path}: entry {number} of {part!r} is {entry!r}, not "
+                    "[image, label, class name]; fetch the file anew."
+                )
+        if not safe_path(image):
+            raise UserError(
+                f"{path}: entry {number} of {part!r} names {image!r}, which lies outside the "
+                "image folder; do not use this file."
+            )
+        items.append(Item(prefix + image, label, classname))
+    return items
+
+
+def read_split(path: Path, prefix: str) -> Lists:
+    """Read a split file of CoOp's form.
+
+    Args:
+        path: JSON, {"train" | "val" | "test": [[image, label, class name], ...]}.
+        prefix: the image folder relative to the data root, "" or ending in a slash.
+
+    Raises:
+        UserError: the file is missing, not of this form, or names an image outside its folder.
+    """
+    raw = read_json(path)
+    if not isinstance(raw, dict) or not set(PARTS) <= set(raw):
+        raise UserError(f"{path}: lacks one of {', '.join(PARTS)}; fetch the file anew.")
+    train, val, test = (_items(path, part, raw[part], prefix) for part in PARTS)
+    return Lists(train, val, test)
+
+
+def check_labels(lists: Lists, source: Path) -> None:
+    """Check that labels run from 0 without holes and each has one class name.
+
+    Args:
+        lists: what to check.
+        source: the file or folder that the lists come from, for messages.
+
+    Raises:
+        UserError: a hole, an empty class name, a label with two names, a part without images,
+            or a label in val or test that train lacks.
+    """
+    names: dict[int, str] = {}
+    reference = lists.train or lists.test
+    if not lists.test or not reference:
+        raise UserError(f"{source}: has no test images.")
+    for item in reference:
+        names.setdefault(item.label, item.classname)
+    holes = sorted(set(range(max(names) + 1)) - set(names))
+    if holes or min(names) < 0:
+        wrong = f"no image has label {holes[0]}" if holes else f"label {min(names)} is below 0"
+        raise UserError(f"{source}: labels must run from 0 to {max(names)}, but {wrong}.")
+    for item in (*lists.train, *lists.val, *lists.test):
+        name = names.get(item.label)
+        if name is None:
+            raise UserError(f"{source}: {item.path} has label {item.label}, unknown in training.")
+        if name != item.classname:
+            raise UserError(
+                f"{source}: label {item.label} is both {name!r} and {item.classname!r}."
+            )
+    for label, name in names.items():
+        if not name.strip():
+            raise UserError(f"{source}: the class name of label {label} is empty.")
+
+
+def describe(found: Sizes, known: Sizes) -> str:
+    """Return the figures in which two sizes differ, "" where they agree."""
+    return ", ".join(
+        f"{getattr(found, part):,} {part} (known: {getattr(known, part):,})"
+        for part in (*PARTS, "classes")
+        if getattr(found, part) != getattr(known, part)
+    )
+
+
+def short_classes(train: Iterable[Item], shots: int) -> dict[str, int]:
+    """Return the classes that have fewer than `shots` images, with their numbers of images."""
+    counts = Counter((item.label, item.classname) for item in train)
+    return {name: count for (_, name), count in counts.items() if count < shots}
