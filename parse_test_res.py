@@ -1,0 +1,100 @@
+"""Results of finished runs: mean and deviation over seeds, or the field's table of many runs.
+
+A folder of seeds (seed1/, seed2/ ...), as after scripts/vtclip/main.sh:
+
+    python parse_test_res.py output/oxford_pets/VTCLIP/rn50_16shots
+
+Each sub-folder is a folder of seeds: add --multi-exp. Runs with --eval-only: add --test-log.
+Every result.json below a folder, in one table:
+
+    python parse_test_res.py output --table --published
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtclip.errors import UserError, run_command
+
+FORMATS = ("text", "markdown", "latex", "csv", "json")
+BUILT_IN = "built-in"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directory", help="folder of results")
+    parser.add_argument(
+        "--ci95", action="store_true", help="95 %% interval in place of the deviation"
+    )
+    parser.add_argument(
+        "--keyword", default="accuracy", help="the figure (accuracy, macro_f1, error)"
+    )
+    seeds = parser.add_argument_group("folders of seeds")
+    seeds.add_argument("--multi-exp", action="store_true", help="several folders of seeds")
+    seeds.add_argument("--test-log", action="store_true", help="logs of tests without training")
+    table = parser.add_argument_group("the field's table")
+    table.add_argument("--table", action="store_true", help="one table of all results below")
+    table.add_argument("--rows", choices=("methods", "shots"), help="what rows are (methods)")
+    table.add_argument("--format", choices=FORMATS, help="(text); csv and json: a cell a record")
+    table.add_argument(
+        "--published",
+        nargs="?",
+        const=BUILT_IN,
+        metavar="CSV",
+        help="put published figures of the same backbone and shots; built in, or from a file",
+    )
+    table.add_argument("--mix", action="store_true", help="tabulate runs that differ, and say so")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse `arguments` (sys.argv by default) and print the result.
+
+    Raises:
+        UserError: the arguments do not go together, or no result was found.
+    """
+    args = build_parser().parse_args(arguments)
+    interval = "ci95" if args.ci95 else "std"
+    if args.table:
+        _refuse(args, ("multi_exp", "test_log"), "--table reads result.json files alone")
+        _print_table(args, interval)
+        return
+    _refuse(args, ("rows", "format", "published", "mix"), "add --table")
+    from vtclip.tables.logs import END_OF_TEST, END_OF_TRAINING
+    from vtclip.tables.summary import summarise, summarise_all
+
+    signal = END_OF_TEST if args.test_log else END_OF_TRAINING
+    summary = summarise_all if args.multi_exp else summarise
+    print(summary(args.directory, args.keyword, signal, interval))
+
+
+def _print_table(args: argparse.Namespace, interval: str) -> None:
+    from vtclip.tables.field import gather
+    from vtclip.tables.layout import notes
+    from vtclip.tables.published import PUBLISHED_FILE
+    from vtclip.tables.render import render
+
+    published = None
+    if args.published is not None:
+        published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
+    facts = gather(Path(args.directory), args.keyword, interval, published, args.mix)
+    form = args.format or "text"
+    print(render(facts, form, args.rows or "methods"))
+    if form == "csv":  # the notes would be no CSV
+        print("\n".join(notes(facts)), file=sys.stderr)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    given = [name for name in names if getattr(args, name)]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')}: {reason}.")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

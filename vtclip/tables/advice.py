@@ -1,0 +1,75 @@
+"""What a careful colleague would say of a table before it is shown to others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from vtclip.tables.cells import Cell
+from vtclip.tables.collect import Run
+from vtclip.tables.names import shots_name, shots_order
+
+COLLAPSE_POINTS = 5.0
+ENOUGH_SEEDS = 3
+
+
+def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
+    """Name each run more than COLLAPSE_POINTS points below its own zero-shot accuracy."""
+    return [
+        f"{r.trainer} on {r.dataset} at {shots_name(r.shots)}, seed {r.seed}: {r.accuracy:.2f}%, "
+        f"far below its zero-shot {r.zero_shot_accuracy:.2f}% ({run.folder})"
+        for run in runs
+        if (r := run.result).accuracy < r.zero_shot_accuracy - COLLAPSE_POINTS
+    ]
+
+
+def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
+    """Name each first place whose lead is smaller than the seeds' deviation of the first two.
+
+    Published figures take no part: nothing is known of their seeds.
+    """
+    ours = [cell for cell in cells if not cell.row.source]
+    places = {(cell.dataset, cell.shots) for cell in ours if cell.shots != 0} or {
+        (cell.dataset, cell.shots) for cell in ours
+    }
+    found = []
+    for dataset, shots in sorted(places, key=lambda place: (place[0], shots_order(place[1]))):
+        # what used no shots is a rival at every shot count
+        rivals = [c for c in ours if c.dataset == dataset and c.shots in {shots, 0}]
+        first, *rest = sorted(rivals, key=lambda cell: -cell.mean)
+        if not rest:
+            continue
+        gap, widest = first.mean - rest[0].mean, max(first.std, rest[0].std)
+        if widest > gap:
+            found.append(
+                f"{dataset} at {shots_name(shots)}: {first.row.method} leads "
+                f"{rest[0].row.method} by {gap:.2f} points, less than the deviation over seeds, "
+                f"{widest:.2f}"
+            )
+    return found
+
+
+def few_seeds(cells: Iterable[Cell]) -> list[str]:
+    """Name the methods with fewer than ENOUGH_SEEDS seeds; without shots there is no draw."""
+    places: dict[tuple[str, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        seeds = len(set(cell.seeds))
+        if not cell.row.source and cell.shots != 0 and seeds < ENOUGH_SEEDS:
+            places[cell.row.method, seeds][cell.dataset].append(cell.shots)
+    found = []
+    for (method, seeds), shots_of in sorted(places.items()):
+        where = ", ".join(f"{dataset} at {_joined(shots)}" for dataset, shots in shots_of.items())
+        found.append(f"{method}: only {seeds} {'seed' if seeds == 1 else 'seeds'}: {where}")
+    return found
+
+
+def advice(runs: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
+    """Return every warning about `runs` and the `cells` made of them, a sentence each."""
+    return collapsed_seeds(runs) + narrow_gaps(cells) + few_seeds(cells)
+
+
+def _joined(shots: Iterable[int]) -> str:
+    ordered = sorted(shots, key=shots_order)
+    if len(ordered) == 1 or ordered[-1] < 0:
+        return ", ".join(shots_name(s) for s in ordered)
+    return ", ".join(str(s) for s in ordered) + " shots"

@@ -1,0 +1,122 @@
+"""Runs to cells: one method on one dataset at one shot count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vtclip.tables.collect import Run
+from vtclip.tables.names import shots_order
+from vtclip.tables.seeds import RESULT_KEYWORDS
+from vtclip.tables.spread import mean, std
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who a figure belongs to: a method, and its source where the figure was published."""
+
+    method: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of the table.
+
+    Attributes:
+        row: the method.
+        dataset: DATASET.NAME.
+        shots: images a class, 0 for none, -1 for all.
+        values: in percent, one a run, in the order of `seeds`; a published figure is a single one.
+        seeds: none for a published figure.
+        seconds: mean of a run, None where not known.
+        parameters: numbers trained, None where not known.
+        selected_on: the selection rule, "" where not known.
+        templates: number of prompt templates, 0 where not known.
+    """
+
+    row: Row
+    dataset: str
+    shots: int
+    values: tuple[float, ...]
+    seeds: tuple[int, ...] = ()
+    seconds: float | None = None
+    parameters: int | None = None
+    selected_on: str = ""
+    templates: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean over the runs, in percent."""
+        return mean(self.values)
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the runs as a population, in percentage points."""
+        return std(self.values)
+
+
+def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
+    """Return the cells of `runs`, of the figure `keyword` (one of RESULT_KEYWORDS)."""
+    grouped: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
+    for run in runs:
+        grouped[run.result.trainer, run.result.dataset, run.result.shots].append(run)
+    cells = []
+    for (method, dataset, shots), group in grouped.items():
+        results = [run.result for run in sorted(group, key=lambda run: run.result.seed)]
+        seconds = [r.seconds["total"] for r in results if "total" in r.seconds]
+        cells.append(
+            Cell(
+                row=Row(method),
+                dataset=dataset,
+                shots=shots,
+                values=tuple(RESULT_KEYWORDS[keyword](r) for r in results),
+                seeds=tuple(r.seed for r in results),
+                seconds=mean(seconds) if seconds else None,
+                parameters=max(r.trainable_parameters for r in results),
+                selected_on=results[0].selected_on,
+                templates=len(results[0].templates),
+            )
+        )
+    return cells
+
+
+class Grid:
+    """Cells by row, dataset and shots; a method that used no shots stands at every shot count."""
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        """Index `cells`; of two at one place the last counts."""
+        self._cells = {(cell.row, cell.dataset, cell.shots): cell for cell in cells}
+        shots_of: dict[Row, set[int]] = defaultdict(set)
+        for row, _, shots in self._cells:
+            shots_of[row].add(shots)
+        self._without_shots = {row for row, shots in shots_of.items() if shots == {0}}
+        self.rows: list[Row] = sorted(shots_of, key=self._rank)
+        own = {shots for row, _, shots in self._cells if not row.source}
+        self.shots: list[int] = sorted(own - {0} or own, key=shots_order)
+
+    def get(self, row: Row, dataset: str, shots: int) -> Cell | None:
+        """Return the cell to show there; its shots may be 0."""
+        found = 0 if row in self._without_shots else shots
+        return self._cells.get((row, dataset, found))
+
+    def of(self, row: Row) -> list[Cell]:
+        """Return the cells of a row."""
+        return [cell for cell in self._cells.values() if cell.row == row]
+
+    def uses_shots(self, row: Row) -> bool:
+        """Tell whether a row has figures at any shot count but 0."""
+        return row not in self._without_shots
+
+    def average(self, row: Row, datasets: Sequence[str], shots: int) -> float | None:
+        """Return the mean of a row over `datasets`, None unless it has a figure for each."""
+        cells = [self.get(row, dataset, shots) for dataset in datasets]
+        means = [cell.mean for cell in cells if cell is not None]
+        return mean(means) if means and len(means) == len(datasets) else None
+
+    def _rank(self, row: Row) -> tuple[bool, int, str, str]:
+        # our own first: zero-shot, then training-free, then trained; published figures last
+        trained = any(cell.parameters for cell in self.of(row))
+        rank = 0 if row in self._without_shots else 2 if trained else 1
+        return bool(row.source), 0 if row.source else rank, row.method.casefold(), row.source

@@ -1,0 +1,100 @@
+"""The field's table of all results below a folder: methods, datasets, shots, and what to doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtclip.errors import UserError, unknown_name
+from vtclip.tables.advice import advice
+from vtclip.tables.cells import build_cells
+from vtclip.tables.collect import Run, collect, without_repeats
+from vtclip.tables.layout import Facts
+from vtclip.tables.names import dataset_order
+from vtclip.tables.published import comparable_datasets, published_cells, read_published
+from vtclip.tables.rules import differences
+
+METRICS = ("accuracy", "macro_f1")
+
+
+def gather(
+    root: Path,
+    keyword: str = "accuracy",
+    interval: str = "std",
+    published: Path | None = None,
+    mix: bool = False,
+) -> Facts:
+    """Collect the results below `root` and everything that a table of them must say.
+
+    Args:
+        root: a folder with result.json files anywhere below it.
+        keyword: one of METRICS.
+        interval: "std" or "ci95".
+        published: a file of published figures to put beside, None for none.
+        mix: make a table of runs that differ in what must agree, and list the differences below it.
+
+    Raises:
+        UserError: there is no result, one cannot be read, or runs differ (see
+            :mod:`vtclip.tables.rules`) and `mix` is False.
+    """
+    if keyword not in METRICS:
+        raise unknown_name("--keyword of a table", keyword, METRICS)
+    if published is not None and keyword != "accuracy":
+        raise UserError("--published: published figures are accuracies; leave out --keyword.")
+    figures = [] if published is None else read_published(published)
+    runs, repeats = without_repeats(collect(root))
+    mixed = differences(runs)
+    if mixed and not mix:
+        raise _refusal(mixed)
+    cells = build_cells(runs, keyword)
+    warnings = advice(runs, cells)
+    remarks = _remarks(runs, repeats)
+    if published is not None:
+        beside = published_cells(figures, runs)
+        cells += beside
+        remarks += _published_remarks(runs, bool(beside))
+    return Facts(
+        cells=cells,
+        datasets=dataset_order({run.result.dataset for run in runs}),
+        backbone=_backbone(runs),
+        metric=keyword,
+        interval=interval,
+        remarks=remarks,
+        mixed=mixed,
+        warnings=warnings,
+    )
+
+
+def _refusal(differing: Sequence[str]) -> UserError:
+    more = f" (and {len(differing) - 1} more differences)" if len(differing) > 1 else ""
+    return UserError(
+        f"{differing[0]}{more}. Give a folder with runs of one kind, or --mix to show them anyway."
+    )
+
+
+def _backbone(runs: Sequence[Run]) -> str:
+    names = {(r.result.backbone, r.result.backbone_fingerprint[:12]) for r in runs}
+    return ", ".join(f"{name} ({digest})" for name, digest in sorted(names))
+
+
+def _remarks(runs: Sequence[Run], repeats: Sequence[Run]) -> list[str]:
+    found = []
+    unofficial = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
+    if unofficial:
+        found.append(
+            f"not on the official split, comparable with no other: {', '.join(unofficial)}"
+        )
+    if repeats:
+        found.append(f"{len(repeats)} evaluations of runs that are in the table were left out")
+    return found
+
+
+def _published_remarks(runs: Sequence[Run], any_found: bool) -> list[str]:
+    found = []
+    unlike = dataset_order({run.result.dataset for run in runs} - comparable_datasets(runs))
+    if unlike:
+        found.append(f"no published figures beside other test sets: {', '.join(unlike)}")
+    backbones = sorted({run.result.backbone for run in runs})
+    if not any_found:
+        found.append(f"no published figure of {', '.join(backbones)} on these datasets")
+    return found

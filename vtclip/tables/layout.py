@@ -1,0 +1,222 @@
+"""Cells to laid-out tables of text, and the notes that belong below them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.names import AVERAGE, average_name, shots_name
+from vtclip.tables.spread import ci95
+
+Number = TypeVar("Number", int, float)
+
+COSTS = ("seeds", "s a run", "trained")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header, and rows of text as long as the header."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found, before anything is laid out.
+
+    Attributes:
+        cells: of runs and, where asked for, published ones.
+        datasets: the columns, in order.
+        backbone: name and weights of all runs.
+        metric: the keyword of the figures.
+        interval: "std", or "ci95" for 1.96 std / sqrt(n).
+        remarks: sentences on what was left out or cannot be compared.
+        mixed: differences that the user chose to overlook.
+        warnings: see :mod:`vtclip.tables.advice`.
+    """
+
+    cells: list[Cell]
+    datasets: list[str]
+    backbone: str
+    metric: str = "accuracy"
+    interval: str = "std"
+    remarks: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def spread(self, cell: Cell) -> float:
+        """Return the interval of a cell, in percentage points."""
+        return ci95(cell.values) if self.interval == "ci95" else cell.std
+
+    def sources(self) -> list[str]:
+        """Return the sources of the published figures, in the order of their numbers from 1."""
+        return list(dict.fromkeys(row.source for row in Grid(self.cells).rows if row.source))
+
+
+def lay_out(facts: Facts, rows: str) -> list[Table]:
+    """Return the tables of `facts`.
+
+    With one dataset, a single table of methods and shot counts; with several, columns are the
+    datasets and their average, and there is a table a shot count.
+
+    Args:
+        facts: what to show.
+        rows: "methods" or "shots": what the rows are; the other is what tables or columns are.
+    """
+    grid = Grid(facts.cells)
+    if len(facts.datasets) == 1:
+        return [_one_dataset(facts, grid, rows)]
+    tables = []
+    if rows == "methods":
+        for shots in grid.shots:
+            shown = [row for row in grid.rows if _shown(facts, grid, row, [shots])]
+            lines = [(_label(facts, row), row, shots) for row in shown]
+            tables.append(_datasets_table(facts, grid, "method", shots_name(shots), lines))
+    else:
+        for row in grid.rows:
+            shots_shown = [s for s in grid.shots if _shown(facts, grid, row, [s])]
+            if not grid.uses_shots(row):
+                lines = [("0", row, 0)]
+            else:
+                lines = [("all" if s < 0 else str(s), row, s) for s in shots_shown]
+            if shots_shown:
+                tables.append(_datasets_table(facts, grid, "shots", _label(facts, row), lines))
+    return tables
+
+
+def notes(facts: Facts) -> list[str]:
+    """Return what belongs below the tables, a line each."""
+    found = []
+    ours = [cell for cell in facts.cells if not cell.row.source]
+    found += _grouped("selected on", ours, lambda cell: cell.selected_on)
+    if len({cell.templates for cell in ours}) > 1:
+        found += _grouped("prompt templates", ours, lambda cell: str(cell.templates))
+    found += [f"[{i}] published, not re-run: {s}" for i, s in enumerate(facts.sources(), start=1)]
+    found += [f"note: {sentence}" for sentence in facts.remarks]
+    found += [f"missing: {sentence}" for sentence in missing(facts)]
+    found += [f"mixed: {sentence}" for sentence in facts.mixed]
+    found += [f"warning: {sentence}" for sentence in facts.warnings]
+    return found
+
+
+def missing(facts: Facts) -> list[str]:
+    """Return the cells that no run fills, a line for each method and shot count."""
+    grid = Grid(cell for cell in facts.cells if not cell.row.source)
+    found = []
+    for row in grid.rows:
+        for shots in grid.shots if grid.uses_shots(row) else [0]:
+            empty = [d for d in facts.datasets if grid.get(row, d, shots) is None]
+            if empty:
+                found.append(f"{row.method} at {shots_name(shots)}: {', '.join(empty)}")
+    return found
+
+
+def parameters_text(number: int) -> str:
+    """Return a number of parameters in three figures: 512, 12.3k, 1.58M, 2.1G."""
+    value, unit = float(number), ""
+    for unit in ("", "k", "M", "G"):
+        if value < 999.5 or unit == "G":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if unit else str(number)
+
+
+def seconds_text(seconds: float) -> str:
+    """Return seconds in two figures below ten, else whole."""
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
+
+
+def _one_dataset(facts: Facts, grid: Grid, rows: str) -> Table:
+    (dataset,) = facts.datasets
+    header = ["method", *("all" if s < 0 else str(s) for s in grid.shots), *COSTS]
+    lines = [
+        [
+            _label(facts, row),
+            *(_text(facts, grid.get(row, dataset, shots)) for shots in grid.shots),
+            *_costs(grid.of(row)),
+        ]
+        for row in grid.rows
+        if _shown(facts, grid, row, grid.shots)
+    ]
+    if rows == "shots":
+        (_, *names), *lines = (list(line) for line in zip(header, *lines, strict=True))
+        header = ["shots", *names]
+    columns = (
+        "shots (images a class) across" if rows == "methods" else "shots (images a class) down"
+    )
+    return Table(f"{dataset}, {_what(facts)}; {columns}", header, lines)
+
+
+def _datasets_table(
+    facts: Facts, grid: Grid, corner: str, title: str, lines: Sequence[tuple[str, Row, int]]
+) -> Table:
+    header = [corner, *facts.datasets, average_name(facts.datasets), *COSTS]
+    body = []
+    for label, row, shots in lines:
+        cells = [grid.get(row, dataset, shots) for dataset in facts.datasets]
+        average = grid.average(row, facts.datasets, shots)
+        if average is None and (published := grid.get(row, AVERAGE, shots)):
+            average = published.mean
+        body.append(
+            [
+                label,
+                *(_text(facts, cell) for cell in cells),
+                "" if average is None else f"{average:.2f}",
+                *_costs([cell for cell in cells if cell is not None]),
+            ]
+        )
+    return Table(f"{title}, {_what(facts)}", header, body)
+
+
+def _what(facts: Facts) -> str:
+    interval = "95 % interval" if facts.interval == "ci95" else "std"
+    return f"{facts.metric} in %, mean ± {interval} over seeds, backbone {facts.backbone}"
+
+
+def _shown(facts: Facts, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
+    columns = [*facts.datasets, AVERAGE] if row.source else facts.datasets
+    return any(grid.get(row, column, s) is not None for column in columns for s in shots)
+
+
+def _label(facts: Facts, row: Row) -> str:
+    if not row.source:
+        return row.method
+    return f"{row.method}, published [{facts.sources().index(row.source) + 1}]"
+
+
+def _text(facts: Facts, cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    # a single figure has no spread, and what draws no shots shows none
+    if len(cell.values) == 1 or (cell.shots == 0 and cell.std < 0.005):
+        return f"{cell.mean:.2f}"
+    return f"{cell.mean:.2f} ± {facts.spread(cell):.2f}"
+
+
+def _costs(cells: Sequence[Cell]) -> list[str]:
+    ours = [cell for cell in cells if not cell.row.source]
+    return [
+        _span([len(set(cell.seeds)) for cell in ours], str),
+        _span([cell.seconds for cell in ours if cell.seconds is not None], seconds_text),
+        _span([cell.parameters for cell in ours if cell.parameters is not None], parameters_text),
+    ]
+
+
+def _span(numbers: Sequence[Number], text: Callable[[Number], str]) -> str:
+    if not numbers:
+        return ""
+    low, high = text(min(numbers)), text(max(numbers))
+    return low if low == high else f"{low}-{high}"
+
+
+def _grouped(title: str, cells: Iterable[Cell], key: Callable[[Cell], str]) -> list[str]:
+    methods: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        methods[key(cell)].add(cell.row.method)
+    parts = (f"{value} ({', '.join(sorted(names))})" for value, names in sorted(methods.items()))
+    return [f"{title}: {'; '.join(parts)}"] if methods else []

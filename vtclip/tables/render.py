@@ -1,0 +1,155 @@
+"""Tables and cells as text: for a terminal, Markdown, LaTeX, CSV (a cell a line) or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from tabulate import tabulate
+
+from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.layout import Facts, Table, lay_out, missing, notes
+from vtclip.tables.names import AVERAGE, average_name, shots_order
+
+FORMATS = ("text", "markdown", "latex", "csv", "json")
+PUBLISHED = "published, not re-run"
+
+
+def render(facts: Facts, form: str, rows: str) -> str:
+    """Return `facts` in the format `form` (one of FORMATS), without a newline at the end.
+
+    Args:
+        facts: what to show.
+        form: text, markdown and latex are laid out with notes below; csv and json hold a record
+            a cell in full precision.
+        rows: "methods" or "shots"; orders the records of csv and json likewise.
+    """
+    if form == "csv":
+        return _csv(records(facts, rows))
+    if form == "json":
+        return _json(facts, rows)
+    laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[form]
+    return laid_out(lay_out(facts, rows), notes(facts))
+
+
+def records(facts: Facts, rows: str) -> list[dict[str, Any]]:
+    """Return a flat record for each cell and average, all of them with the same keys."""
+    grid = Grid(facts.cells)
+    found = []
+    for row in grid.rows:
+        cells = sorted(grid.of(row), key=lambda c: shots_order(c.shots))
+        shots = [
+            s for s in dict.fromkeys(c.shots for c in cells) if not row.source or _used(grid, s)
+        ]
+        for s in shots:
+            by_dataset = {c.dataset: c for c in cells if c.shots == s}
+            shown = [by_dataset[d] for d in facts.datasets if d in by_dataset]
+            found += [_record(facts, cell) for cell in shown]
+            found += _average_records(facts, grid, row, s)
+    if rows == "methods":
+        found.sort(key=lambda record: shots_order(record["shots"]))
+    return found
+
+
+def _used(grid: Grid, shots: int) -> bool:
+    return shots == 0 or shots in grid.shots
+
+
+def _record(facts: Facts, cell: Cell) -> dict[str, Any]:
+    return {
+        "method": cell.row.method,
+        "backbone": facts.backbone,
+        "dataset": cell.dataset,
+        "shots": cell.shots,
+        "metric": facts.metric,
+        "mean": cell.mean,
+        facts.interval: facts.spread(cell) if cell.seeds else None,
+        "seeds": list(cell.seeds),
+        "values": list(cell.values),
+        "seconds": cell.seconds,
+        "trainable_parameters": cell.parameters,
+        "selected_on": cell.selected_on,
+        "origin": PUBLISHED if cell.row.source else "run",
+        "source": cell.row.source,
+    }
+
+
+def _average_records(facts: Facts, grid: Grid, row: Row, shots: int) -> list[dict[str, Any]]:
+    if len(facts.datasets) == 1:
+        return []
+    value = grid.average(row, facts.datasets, shots)
+    if value is None and (published := grid.get(row, AVERAGE, shots)):
+        value = published.mean
+    if value is None:
+        return []
+    cell = Cell(row, average_name(facts.datasets), shots, (value,))
+    return [{**_record(facts, cell), "values": []}]
+
+
+def _csv(lines: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        flat = {k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in line.items()}
+        writer.writerow(flat)
+    return out.getvalue().rstrip("\n")
+
+
+def _json(facts: Facts, rows: str) -> str:
+    value = {
+        "backbone": facts.backbone,
+        "cells": records(facts, rows),
+        "missing": missing(facts),
+        "notes": facts.remarks,
+        "mixed": facts.mixed,
+        "warnings": facts.warnings,
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _text(tables: list[Table], below: list[str]) -> str:
+    parts = [f"{table.title}\n\n{_tabulated(table, 'simple')}" for table in tables]
+    return "\n\n".join([*parts, "\n".join(below)]) if below else "\n\n".join(parts)
+
+
+def _markdown(tables: list[Table], below: list[str]) -> str:
+    parts = [f"**{_piped(t.title)}**\n\n{_tabulated(_escaped(t), 'pipe')}" for t in tables]
+    if below:
+        parts.append("\n".join(f"- {_piped(line)}" for line in below))
+    return "\n\n".join(parts)
+
+
+def _latex(tables: list[Table], below: list[str]) -> str:
+    parts = []
+    for table in tables:
+        body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
+        parts.append(f"% {table.title}\n{body}")
+    if below:
+        parts.append("\n".join(f"% {line}" for line in below))
+    return "\n\n".join(parts)
+
+
+def _tabulated(table: Table, style: str) -> str:
+    # figures are text already: numbers must not be parsed and rounded again
+    return tabulate(
+        table.rows,
+        headers=table.header,
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=["left", *["right"] * (len(table.header) - 1)] if table.rows else None,
+    )
+
+
+def _escaped(table: Table) -> Table:
+    return Table(
+        table.title,
+        [_piped(name) for name in table.header],
+        [[_piped(text) for text in row] for row in table.rows],
+    )
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", r"\|")

@@ -1,0 +1,111 @@
+"""The result of one seed: from result.json in full precision, else from its newest finished log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtclip.errors import UserError
+from vtclip.results import RESULT_FILE, Result, read_result
+from vtclip.tables.logs import log_files, read_log
+
+# the keywords that a result knows; any other is looked for in the logs
+RESULT_KEYWORDS: dict[str, Callable[[Result], float]] = {
+    "accuracy": lambda result: result.accuracy,
+    "macro_f1": lambda result: result.macro_f1,
+    "error": lambda result: 100.0 - result.accuracy,
+}
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A finished seed.
+
+    Attributes:
+        name: of its folder.
+        file: the path read, spelt as the user spelt the folder above it.
+        values: in percent, by keyword.
+        seconds: of the whole run, None where not known.
+        result: None where a log was read.
+        note: what a reader should know of the choice of file, else "".
+    """
+
+    name: str
+    file: str
+    values: dict[str, float]
+    seconds: float | None
+    result: Result | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A seed without a result: its folder, and what its files lack."""
+
+    folder: str
+    lacks: str
+
+
+def read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
+    """Read the seed in `folder`.
+
+    Args:
+        folder: path as it is to be printed.
+        keyword: the figure asked for; accuracy and macro_f1 are read as well.
+        signal: the line of a log after which figures count.
+    """
+    path = Path(folder) / RESULT_FILE
+    if path.is_file() and keyword in RESULT_KEYWORDS:
+        try:
+            result = read_result(path)
+        except UserError as error:
+            return Unfinished(folder, f"{RESULT_FILE}: {str(error).removeprefix(f'{path}: ')}")
+        return Seed(
+            name=Path(folder).name,
+            file=join(folder, RESULT_FILE),
+            values={name: value(result) for name, value in RESULT_KEYWORDS.items()},
+            seconds=result.seconds.get("total"),
+            result=result,
+        )
+    return _read_logs(folder, keyword, signal)
+
+
+def _read_logs(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
+    lacking: list[str] = []
+    for path in reversed(log_files(Path(folder))):
+        reading = read_log(path, {keyword, "accuracy", "macro_f1"}, signal)
+        if lacks := reading.lacks(keyword, signal):
+            lacking.append(f"{path.name}: {lacks}")
+            continue
+        file = join(folder, path.name)
+        note = f"{file} was read, for newer ones are unfinished: {'; '.join(lacking)}"
+        return Seed(
+            name=Path(folder).name,
+            file=file,
+            values=reading.values,
+            seconds=reading.seconds,
+            note=note if lacking else "",
+        )
+    return Unfinished(folder, "; ".join(lacking) or f"neither {RESULT_FILE} nor log.txt")
+
+
+def join(folder: str, name: str) -> str:
+    """Return the path of `name` in `folder`, the latter spelt as given."""
+    return folder + name if folder.endswith(("/", os.sep)) else f"{folder}{os.sep}{name}"
+
+
+def subfolders(directory: str) -> list[str]:
+    """Return the folders in `directory`, sorted by name, without hidden ones.
+
+    Raises:
+        UserError: `directory` is not a folder, or cannot be read.
+    """
+    if not Path(directory).is_dir():
+        raise UserError(f"{directory}: no such folder.")
+    try:
+        names = sorted(p.name for p in Path(directory).iterdir() if p.is_dir())
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be read ({error.strerror}).") from error
+    return [join(directory, name) for name in names if not name.startswith(".")]

@@ -1,0 +1,153 @@
+"""One folder of seeds, summed up in the lines that users of CoOp know, and a table below them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from vtclip.errors import UserError
+from vtclip.results import RESULT_FILE
+from vtclip.tables.advice import ENOUGH_SEEDS, collapsed_seeds
+from vtclip.tables.collect import Run
+from vtclip.tables.rules import same_experiment
+from vtclip.tables.seeds import Seed, Unfinished, read_seed, subfolders
+from vtclip.tables.spread import ci95, mean, std
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The seeds below one folder."""
+
+    directory: str
+    seeds: list[Seed]
+    unfinished: list[Unfinished]
+
+
+def read_experiment(directory: str, keyword: str, signal: str) -> Experiment:
+    """Read each sub-folder of `directory` as a seed.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    read = [read_seed(folder, keyword, signal) for folder in subfolders(directory)]
+    return Experiment(
+        directory,
+        [seed for seed in read if isinstance(seed, Seed)],
+        [seed for seed in read if isinstance(seed, Unfinished)],
+    )
+
+
+def summarise(directory: str, keyword: str, signal: str, interval: str) -> str:
+    """Return the summary of one folder of seeds.
+
+    Args:
+        directory: the folder, printed as it is spelt.
+        keyword: the figure.
+        signal: the line of a log after which figures count.
+        interval: "std" or "ci95".
+
+    Raises:
+        UserError: no seed is finished; it says which file lacks what.
+    """
+    experiment = read_experiment(directory, keyword, signal)
+    if not experiment.seeds:
+        raise _nothing_found([experiment], directory)
+    lines = _summary(experiment, keyword, interval)
+    return "\n".join([*lines, *_details([experiment], keyword)])
+
+
+def summarise_all(directory: str, keyword: str, signal: str, interval: str) -> str:
+    """Return the summaries of all folders of seeds in `directory`, and the mean of their means.
+
+    Raises:
+        UserError: no seed of any is finished; it says which file lacks what.
+    """
+    experiments = [read_experiment(d, keyword, signal) for d in subfolders(directory)]
+    finished = [e for e in experiments if e.seeds]
+    if not finished:
+        raise _nothing_found(experiments, directory)
+    lines = [line for e in finished for line in _summary(e, keyword, interval)]
+    average = mean([mean(_values(e, keyword)) for e in finished])
+    lines += ["Average performance", f"* {keyword}: {average:.2f}%"]
+    return "\n".join([*lines, *_details(experiments, keyword)])
+
+
+def _values(experiment: Experiment, keyword: str) -> list[float]:
+    return [seed.values[keyword] for seed in experiment.seeds]
+
+
+def _summary(experiment: Experiment, keyword: str, interval: str) -> list[str]:
+    values = _values(experiment, keyword)
+    spread = ci95(values) if interval == "ci95" else std(values)
+    # CoOp's lines end in a space, and scripts that read them may count on it
+    seeds = [f"file: {s.file}. {keyword}: {s.values[keyword]:.2f}%. " for s in experiment.seeds]
+    return [
+        f"Parsing files in {experiment.directory}",
+        *seeds,
+        "===",
+        f"Summary of directory: {experiment.directory}",
+        f"* {keyword}: {mean(values):.2f}% +- {spread:.2f}%",
+        "===",
+    ]
+
+
+def _details(experiments: Sequence[Experiment], keyword: str) -> list[str]:
+    lines = ["", _table(experiments, keyword)]
+    remarks = []
+    for experiment in experiments:
+        remarks += [f"unfinished: {u.folder}: {u.lacks}" for u in experiment.unfinished]
+        if not experiment.seeds and not experiment.unfinished:
+            remarks.append(f"unfinished: {experiment.directory}: no sub-folders")
+        remarks += [f"note: {seed.note}" for seed in experiment.seeds if seed.note]
+        remarks += [f"warning: {sentence}" for sentence in _warnings(experiment)]
+    return [*lines, "", *remarks] if remarks else lines
+
+
+def _table(experiments: Sequence[Experiment], keyword: str) -> str:
+    several = len(experiments) > 1
+    columns = list(dict.fromkeys([keyword, "accuracy", "macro_f1"]))
+    rows = []
+    for experiment in experiments:
+        for seed in experiment.seeds:
+            figures = (seed.values.get(name) for name in columns)
+            texts = ["" if value is None else f"{value:.2f}" for value in figures]
+            seconds = "" if seed.seconds is None else f"{seed.seconds:.1f}"
+            place = [Path(experiment.directory).name] if several else []
+            rows.append([*place, seed.name, *texts, seconds])
+    titles = {"accuracy": "accuracy %", "macro_f1": "macro F1 %"}
+    figures_header = [titles.get(name, f"{name} %") for name in columns]
+    header = [*(["experiment"] if several else []), "seed", *figures_header, "seconds"]
+    left = len(header) - len(columns) - 1
+    align = ["left"] * left + ["right"] * (len(header) - left)
+    return tabulate(rows, headers=header, disable_numparse=True, colalign=align)
+
+
+def _warnings(experiment: Experiment) -> list[str]:
+    runs = [Run(Path(s.file).parent, s.result) for s in experiment.seeds if s.result is not None]
+    found = same_experiment(runs) + collapsed_seeds(runs)
+    drawn = any(s.result is None or s.result.shots != 0 for s in experiment.seeds)
+    if drawn and 0 < len(experiment.seeds) < ENOUGH_SEEDS:
+        number = len(experiment.seeds)
+        found.append(f"{experiment.directory}: only {number} finished seed{'s' * (number > 1)}")
+    return found
+
+
+def _nothing_found(experiments: Sequence[Experiment], directory: str) -> UserError:
+    unfinished = [u for e in experiments for u in e.unfinished]
+    deeper = (below for u in unfinished for below in Path(u.folder).iterdir())
+    if _is_seed(Path(directory)):
+        why = "it is a seed itself; give the folder above"
+    elif not unfinished:
+        why = "it has no sub-folder for each seed"
+    elif experiments[0].directory == directory and any(_is_seed(below) for below in deeper):
+        why = "its sub-folders are folders of seeds; add --multi-exp"
+    else:
+        why = "; ".join(f"{u.folder}: {u.lacks}" for u in unfinished)
+    return UserError(f"Nothing found in {directory}: {why}.")
+
+
+def _is_seed(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (RESULT_FILE, "log.txt"))
