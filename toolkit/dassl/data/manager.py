@@ -43,10 +43,18 @@ class DataManager:
             custom_tfm_train: transform, or several, for training instead of INPUT's.
             custom_tfm_test: the same for validation and test.
             dataset_wrapper: what to use instead of `DatasetWrapper`.
+
+        Raises:
+            ValueError: there are no test images, or the configuration names something unknown.
         """
         dataset = build_dataset(cfg)
-        tfm_train = custom_tfm_train or build_transform(cfg, is_train=True)
-        tfm_test = custom_tfm_test or build_transform(cfg, is_train=False)
+        if not dataset.test:
+            raise ValueError(f"dataset {cfg.DATASET.NAME} has no test images")
+        tfm_train, tfm_test = custom_tfm_train, custom_tfm_test
+        if tfm_train is None:
+            tfm_train = build_transform(cfg, is_train=True)
+        if tfm_test is None:
+            tfm_test = build_transform(cfg, is_train=False)
 
         def loader(
             data: Sequence[Datum], node: CfgNode, tfm: Transforms | None, is_train: bool

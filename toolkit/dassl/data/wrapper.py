@@ -36,8 +36,9 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
             ValueError: several views are wanted of an image that is not transformed.
         """
         self.data_source = data_source
-        several = isinstance(transform, Sequence)
-        self.transforms: list[Transform | None] = list(transform) if several else [transform]
+        self.transforms: list[Transform | None] = (
+            list(transform) if isinstance(transform, Sequence) else [transform]
+        )
         self.k_views = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         if self.k_views > 1 and transform is None:
             raise ValueError(f"K_TRANSFORMS is {self.k_views}, but there is no transform")

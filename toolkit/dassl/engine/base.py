@@ -186,7 +186,7 @@ class TrainerBase:
             FloatingPointError: it is infinite or not a number.
         """
         self.detect_anomaly(loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
 
     def model_update(self, names: Names = None) -> None:
         """Take a step of the models' optimizers."""
@@ -244,10 +244,15 @@ class TrainerBase:
 
     # The loop
 
-    def train(self, start_epoch: int, max_epoch: int) -> None:
-        """Run the epochs `start_epoch` to `max_epoch - 1`; `before_train` may set a later start."""
-        self.start_epoch = start_epoch
-        self.max_epoch = max_epoch
+    def train(self, start_epoch: int | None = None, max_epoch: int | None = None) -> None:
+        """Run the epochs `start_epoch` to `max_epoch - 1`; `before_train` may set a later start.
+
+        What is not given is as the attribute of that name says.
+        """
+        if start_epoch is not None:
+            self.start_epoch = start_epoch
+        if max_epoch is not None:
+            self.max_epoch = max_epoch
         self.before_train()
         for epoch in range(self.start_epoch, self.max_epoch):
             self.epoch = epoch

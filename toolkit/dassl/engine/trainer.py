@@ -75,10 +75,6 @@ class SimpleTrainer(TrainerBase):
     def _selects_on_val(self) -> bool:
         return bool(self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST)
 
-    def train(self) -> None:  # type: ignore[override]
-        """Run all epochs; those before the latest checkpoint are not run again."""
-        super().train(self.start_epoch, self.max_epoch)
-
     def before_train(self) -> None:
         """Resume from RESUME or OUTPUT_DIR, open the TensorBoard writer, start the clock."""
         directory = self.cfg.RESUME or self.output_dir

@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from yacs.config import CfgNode
 
@@ -27,7 +27,7 @@ class EvaluatorBase:
         """Take in a batch: the model's output and the true labels."""
         raise NotImplementedError
 
-    def evaluate(self) -> "OrderedDict[str, float]":
+    def evaluate(self) -> OrderedDict[str, float]:
         """Print and return the results; the first is the one that models are compared by."""
         raise NotImplementedError
 
@@ -36,7 +36,7 @@ class EvaluatorBase:
 class Classification(EvaluatorBase):
     """Accuracy, error rate and macro F1, all in percent."""
 
-    def __init__(self, cfg: CfgNode, lab2cname: Mapping[int, str] | None = None, **_: Any) -> None:
+    def __init__(self, cfg: CfgNode, lab2cname: Mapping[int, str] | None = None) -> None:
         """Start empty; `lab2cname` is needed for TEST.PER_CLASS_RESULT only."""
         super().__init__(cfg)
         self._lab2cname = lab2cname or {}
@@ -52,7 +52,7 @@ class Classification(EvaluatorBase):
         self._predicted += mo.argmax(dim=1).tolist()
         self._true += gt.tolist()
 
-    def evaluate(self) -> "OrderedDict[str, float]":
+    def evaluate(self) -> OrderedDict[str, float]:
         """Print and return accuracy, error_rate and macro_f1.
 
         Macro F1 is over the labels that occur among the true ones. TEST.PER_CLASS_RESULT prints a
@@ -91,7 +91,7 @@ class Classification(EvaluatorBase):
             self._save_confusion_matrix(true, predicted)
         return results
 
-    def _per_class(self, true: "np.ndarray[Any, Any]", predicted: "np.ndarray[Any, Any]") -> float:
+    def _per_class(self, true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> float:
         print("=> per-class result")
         accuracies = []
         for label in np.unique(true).tolist():
@@ -107,7 +107,7 @@ class Classification(EvaluatorBase):
         return mean
 
     def _save_confusion_matrix(
-        self, true: "np.ndarray[Any, Any]", predicted: "np.ndarray[Any, Any]"
+        self, true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
     ) -> None:
         from sklearn.metrics import confusion_matrix
 

@@ -1,8 +1,9 @@
 """Learning-rate schedules, stepped once an epoch, with a warm-up before them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, SupportsFloat
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 from yacs.config import CfgNode
@@ -33,11 +34,11 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LRScheduler:
         return main
     check_availability(optim_cfg.WARMUP_TYPE, WARMUPS)
 
-    def constant(base_lr: float, epoch: int) -> float:
+    def constant(base_lr: SupportsFloat, epoch: int) -> float:
         return float(optim_cfg.WARMUP_CONS_LR)
 
-    def linear(base_lr: float, epoch: int) -> float:
-        return float(optim_cfg.WARMUP_MIN_LR if epoch == 0 else base_lr * epoch / epochs)
+    def linear(base_lr: SupportsFloat, epoch: int) -> float:
+        return float(optim_cfg.WARMUP_MIN_LR if epoch == 0 else float(base_lr) * epoch / epochs)
 
     warmup_lr = constant if optim_cfg.WARMUP_TYPE == "constant" else linear
     return WarmupLR(optimizer, main, epochs, warmup_lr, recount=optim_cfg.WARMUP_RECOUNT)
@@ -54,7 +55,7 @@ class WarmupLR(LRScheduler):
         optimizer: Optimizer,
         main: LRScheduler,
         epochs: int,
-        warmup_lr: Callable[[float, int], float],
+        warmup_lr: Callable[[SupportsFloat, int], float],
         recount: bool,
     ) -> None:
         """Set the learning rate of epoch 0.
@@ -73,7 +74,7 @@ class WarmupLR(LRScheduler):
         self.recount = recount
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rates of the warm-up, of its end, or those that `main` has set."""
         if self.last_epoch < self.epochs:
             return [self.warmup_lr(base_lr, self.last_epoch) for base_lr in self.base_lrs]

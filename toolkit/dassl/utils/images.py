@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dassl.utils.files import AnyPath
 
@@ -21,7 +21,7 @@ def read_image(path: AnyPath) -> Image.Image:
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise OSError(f'not an image in a known format: "{path}"') from None
     # Pillow's decoders raise these three, beside OSError, on damaged or absurd content.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -54,7 +54,8 @@ def build_transform(
         print(f"{'Training' if is_train else 'Test'} transform:")
         for step in steps:
             print(f"+ {step}")
-    return tv.Compose(steps)
+    transform: Transform = tv.Compose(steps)
+    return transform
 
 
 def _test(node: CfgNode) -> list[Transform]:
