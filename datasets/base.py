@@ -35,6 +35,8 @@ class ImageDataset(DatasetBase):
             since Dassl takes class names from it, and must not be trained on.
         few_shot_lists: "train" and "val", each [(path relative to the data root, label,
             class name), ...], exactly the images of `train_x` and `val` in their order.
+        test_list: the same of `test`.
+        original_labels: of each class that is kept, its label before others were left out.
     """
 
     key: ClassVar[str]
@@ -59,8 +61,10 @@ class ImageDataset(DatasetBase):
         train, val = self.few_shots(lists, cfg.DATASET.NUM_SHOTS)
         reference = train or lists.test
         labels = kept_labels((i.label for i in reference), cfg.DATASET.SUBSAMPLE_CLASSES)
+        self.original_labels = list(labels)
         self.few_shot_lists = {"train": relabel(train, labels), "val": relabel(val, labels)}
-        test_x = [self.datum(item) for item in relabel(lists.test, labels)]
+        self.test_list = relabel(lists.test, labels)
+        test_x = [self.datum(item) for item in self.test_list]
         train_x, val_x = ([self.datum(i) for i in part] for part in self.few_shot_lists.values())
         super().__init__(train_x=train_x or test_x, val=val_x or None, test=test_x)
 
@@ -95,12 +99,11 @@ class ImageDataset(DatasetBase):
         path = f"{self.root}/{item.path}"
         return Datum(impath=path, label=item.label, classname=item.classname)
 
-    def checked(self, allow_random: bool) -> Lists:
-        """Return the lists after checking folders, labels and sizes.
+    def require_folder(self) -> None:
+        """Check that the dataset's folder is there.
 
         Raises:
-            UserError: as :meth:`read`, or the sizes are not the known ones and `allow_random`
-                is False.
+            UserError: it is not.
         """
         if not self.root.is_dir():
             raise UserError(
@@ -108,6 +111,15 @@ class ImageDataset(DatasetBase):
             )
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: missing, the folder of {self.key}; {self.remedy}.")
+
+    def checked(self, allow_random: bool) -> Lists:
+        """Return the lists after checking folders, labels and sizes.
+
+        Raises:
+            UserError: as :meth:`read`, or the sizes are not the known ones and `allow_random`
+                is False.
+        """
+        self.require_folder()
         lists = self.read(allow_random)
         check_labels(lists, self.folder)
         wrong = describe(lists.sizes, self.sizes) if self.sizes else ""
@@ -117,9 +129,22 @@ class ImageDataset(DatasetBase):
                 "DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
             )
         if wrong or not lists.comparable:
-            print(f"{self.key}: NOT the official split; its results compare with nobody's")
+            print(f"{self.key}: not an official split; its results compare with nobody's")
             return Lists(lists.train, lists.val, lists.test, comparable=False)
         return lists
+
+    def require_images(self, lists: Lists) -> None:
+        """Check that every listed image is there.
+
+        Raises:
+            UserError: some are not; names the first.
+        """
+        missing = missing_images(self.root, (*lists.train, *lists.val, *lists.test))
+        if missing:
+            raise UserError(
+                f"{self.root / missing[0]}: missing, as are {len(missing) - 1:,} more images of "
+                f"{self.key}; {self.remedy}."
+            )
 
     def few_shots(self, lists: Lists, shots: int) -> tuple[list[Item], list[Item]]:
         """Draw the few-shot lists on Python's global `random`: train first, then val.
@@ -140,11 +165,15 @@ class ImageDataset(DatasetBase):
                 f"{self.key}: {len(short)} classes have fewer than {shots} training images, all "
                 f"of which are used (fewest: {fewest}, {short[fewest]})"
             )
-        # Dassl samples whatever has a label; records that are not drawn need not be built
-        sample: Callable[..., list[Item]] = self.generate_fewshot_dataset
-        train = sample(lists.train, num_shots=shots)
+        train = self.sample(lists.train, shots)
         pool = lists.val or without(lists.train, train)
-        return train, sample(pool, num_shots=min(shots, MAX_VAL_SHOTS))
+        return train, self.sample(pool, min(shots, MAX_VAL_SHOTS))
+
+    def sample(self, items: list[Item], shots: int) -> list[Item]:
+        """Draw `shots` items a class with Dassl's own sampling."""
+        # Dassl samples whatever has a label; records that are not drawn need not be built
+        draw: Callable[..., list[Item]] = self.generate_fewshot_dataset
+        return draw(items, num_shots=shots)
 
 
 class SplitDataset(ImageDataset):
@@ -204,16 +233,3 @@ class SplitDataset(ImageDataset):
         if not names:
             raise UserError(f"{self.root / self.prefix}: no images to make a random split of.")
         return random_lists({self.prefix + path: name for path, name in names.items()})
-
-    def require_images(self, lists: Lists) -> None:
-        """Check that every listed image is there.
-
-        Raises:
-            UserError: some are not; names the first.
-        """
-        missing = missing_images(self.root, (*lists.train, *lists.val, *lists.test))
-        if missing:
-            raise UserError(
-                f"{self.root / missing[0]}: missing, as are {len(missing) - 1:,} more images of "
-                f"{self.key}; {self.remedy}."
-            )

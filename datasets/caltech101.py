@@ -7,7 +7,7 @@ from typing import ClassVar
 from dassl.data.datasets import DATASET_REGISTRY
 
 from .base import SplitDataset
-from .sources import Archive, Remote, drive, split_from_drive
+from .sources import Archive, Remote, split_from_drive
 from .split import Sizes
 
 
@@ -31,15 +31,12 @@ class Caltech101(SplitDataset):
     sources = (
         Archive(
             Remote(
-                (
-                    "http://www.vision.caltech.edu/Image_Datasets/Caltech101/"
-                    "101_ObjectCategories.tar.gz",
-                    drive("137RyRjvTBkBiIfeYBNZBtViDHQ6_Ewsp"),
-                ),
-                "101_ObjectCategories.tar.gz",
-                md5="b224c7392d521a49829488ab0f1120d9",
+                ("https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",),
+                "caltech-101.zip",
+                md5="3138e1922a9193bfa496528edbbc45d0",
             ),
             (("101_ObjectCategories", "caltech-101/101_ObjectCategories"),),
+            inner="caltech-101/101_ObjectCategories.tar.gz",
         ),
         split_from_drive(
             "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN", "caltech-101/split_zhou_Caltech101.json"

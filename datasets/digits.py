@@ -18,7 +18,7 @@ from filelock import FileLock
 from vtclip.errors import UserError
 
 from .base import SplitDataset
-from .split import Lists, Sizes
+from .split import Sizes
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLIT = Path(__file__).parent / "splits" / "split_vtclip_Digits.json"
@@ -98,7 +98,6 @@ class Digits(SplitDataset):
         """What to do where files are missing."""
         return f"remove {self.folder}, it is written anew on first use"
 
-    def checked(self, allow_random: bool) -> Lists:
-        """Write the images where they are missing, then check as usual."""
+    def require_folder(self) -> None:
+        """Write the images where they are missing."""
         write_images(self.folder / self.image_dir)
-        return super().checked(allow_random)

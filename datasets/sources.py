@@ -42,10 +42,12 @@ class Archive:
     Attributes:
         remote: where it comes from.
         moves: (path inside the archive, where it goes relative to the data root), each.
+        inner: the path of an archive inside this one that holds the files, "" for this one.
     """
 
     remote: Remote
     moves: tuple[tuple[str, str], ...]
+    inner: str = ""
 
 
 Source = Single | Archive
