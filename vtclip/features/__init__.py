@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from vtclip.features.extract import image_features
     from vtclip.features.loader import FeatureLoader
     from vtclip.features.source import Features, FeatureSource, MemoryFeatures
+    from vtclip.features.store import FeatureStore
 
 _HOMES = {
     "Encoding": "encoding",
     "FeatureLoader": "loader",
     "FeatureSource": "source",
+    "FeatureStore": "store",
     "Features": "source",
     "MemoryFeatures": "source",
     "encode_live": "encoding",
@@ -33,6 +35,7 @@ __all__ = [
     "Encoding",
     "FeatureLoader",
     "FeatureSource",
+    "FeatureStore",
     "Features",
     "MemoryFeatures",
     "encode_live",

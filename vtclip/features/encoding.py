@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -81,11 +79,6 @@ class Encoding:
             "precision": self.precision,
             "view": self.view,
         }
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of :meth:`describe`, in hexadecimal."""
-        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def memory_format(self) -> torch.memory_format:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,10 @@ from tqdm import tqdm
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding, encode_live
 from vtclip.features.images import ImageFiles, image_batches
+from vtclip.features.keys import KeyKind, image_keys
 from vtclip.features.source import Features, FeatureSource, MemoryFeatures, concatenate
+from vtclip.features.store import FeatureStore, Shelf
+from vtclip.features.stored import SegmentWriter, StoredFeatures
 
 # above this many bytes, features are announced before they go to disk and not held in memory
 LARGE = 10**9
@@ -29,15 +32,21 @@ class LiveFeatures:
         encoding: how they become features.
         batch_size: most images that are encoded at once.
         workers: processes that read images ahead while :meth:`stream` encodes.
+        content_keys: SHA-256 that the bytes of each file must have; None does not look.
     """
 
     def __init__(
-        self, paths: Sequence[Path], encoding: Encoding, batch_size: int, workers: int
+        self,
+        paths: Sequence[Path],
+        encoding: Encoding,
+        batch_size: int,
+        workers: int,
+        content_keys: Sequence[bytes] | None = None,
     ) -> None:
         self.encoding = encoding
-        self._files = ImageFiles(paths, encoding)
+        self._files = ImageFiles(paths, encoding, content_keys)
         self._paths = paths
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._workers = workers
 
     def __len__(self) -> int:
@@ -50,7 +59,7 @@ class LiveFeatures:
         Raises:
             UserError: an image cannot be read.
         """
-        return concatenate(list(self._encode(torch.split(rows, self._batch_size), workers=0)))
+        return concatenate(list(self._encode(torch.split(rows, self.batch_size), workers=0)))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Features]:
         """Encode batches of rows, while worker processes read the next ones.
@@ -74,10 +83,9 @@ class LiveFeatures:
                 finite &= features.spatial_features.flatten(1).isfinite().all(1)
             if not finite.all():
                 path = self._paths[int(rows[int(finite.logical_not().nonzero()[0])])]
-                raise UserError(
-                    f"{path}: its features are not finite in {self.encoding.precision}; "
-                    "set FEATURES.PRECISION fp32."
-                )
+                precision = self.encoding.precision
+                hint = "" if precision == "fp32" else "; set FEATURES.PRECISION fp32"
+                raise UserError(f"{path}: its features are not finite in {precision}{hint}.")
             yield features
 
     def bytes_per_image(self) -> int:
@@ -92,8 +100,8 @@ def image_features(
     paths: Sequence[Path],
     encoding: Encoding,
     *,
-    cache: None = None,
-    key: Literal["content", "stat"] = "content",
+    cache: FeatureStore | None,
+    key: KeyKind = "content",
     batch_size: int = 64,
     workers: int | None = None,
     progress: bool = True,
@@ -101,42 +109,90 @@ def image_features(
 ) -> FeatureSource:
     """Return the features of a list of images.
 
+    With a cache, images it does not know are encoded and remembered first; of several processes
+    that ask at once, one encodes and the others wait. Torch's global generator is not drawn from.
+
     Args:
         paths: N image files.
         encoding: how they become features.
         cache: where features are remembered; None encodes the list once and holds it in memory
             up to 1 GB, and encodes at every fetch above that.
-        key: what identifies an image: its bytes, or its path, size and time of change.
+        key: what identifies an image in the cache (see :func:`vtclip.features.keys.image_keys`).
         batch_size: images that are encoded at once.
         workers: processes that read images ahead; None takes one a core, at most 8.
         progress: show a bar on a terminal.
         desc: words before the bar.
 
     Raises:
-        UserError: an image cannot be read, or the cache cannot be written.
+        UserError: an image cannot be read, the cache cannot be written, or the disk is too small.
+        ValueError: no images.
     """
-    if workers is None:
-        workers = min(8, os.cpu_count() or 1)
-    live = LiveFeatures(paths, encoding, batch_size, workers)
     if not paths:
         raise ValueError("no images")
-    size = live.bytes_per_image() * len(paths)
+    if workers is None:
+        workers = min(8, os.cpu_count() or 1)
+    if cache is None:
+        live = LiveFeatures(paths, encoding, batch_size, workers)
+        size = live.bytes_per_image() * len(paths)
+        if size > LARGE:
+            print(f"{desc}: {size / 1e9:.1f} GB of features, encoded anew at each pass.")
+            return live
+        return MemoryFeatures(*concatenate([part for _, part in _encode_all(live, progress, desc)]))
+
+    keys = image_keys(paths, key)
+    shelf = cache.shelf(encoding.describe(), backbone=encoding.backbone.name)
+    stored = StoredFeatures(shelf, keys, encoding.tokens)
+    if stored.missing:
+        with shelf.writing():
+            # another process may have written them while this one waited
+            missing = StoredFeatures(shelf, keys, encoding.tokens).missing
+            if missing:
+                new_keys = [keys[row] for row in missing]
+                live = LiveFeatures(
+                    [paths[row] for row in missing],
+                    encoding,
+                    batch_size,
+                    workers,
+                    new_keys if key == "content" else None,
+                )
+                _check_room(shelf, live.bytes_per_image() * len(missing), desc)
+                writer = SegmentWriter(shelf, encoding.tokens)
+                for rows, features in _encode_all(live, progress, desc):
+                    writer.add([new_keys[row] for row in rows.tolist()], features)
+                writer.flush()
+            stored = StoredFeatures(shelf, keys, encoding.tokens)
+    shelf.mark_use()
+    return stored
+
+
+def _encode_all(live: LiveFeatures, progress: bool, desc: str) -> Iterator[tuple[Tensor, Features]]:
+    """Yield rows and features of all images, on the CPU and in the type they are kept in."""
+    batches = torch.split(torch.arange(len(live)), live.batch_size)
+    with tqdm(total=len(live), desc=desc, disable=None if progress else True) as bar:
+        for rows, features in zip(batches, live.stream(batches), strict=True):
+            spatial = features.spatial_features
+            kept = live.encoding.dtype  # exact: encode_live has rounded to it
+            yield (
+                rows,
+                Features(
+                    features.global_features.to("cpu", kept),
+                    None if spatial is None else spatial.to("cpu", kept),
+                ),
+            )
+            bar.update(len(rows))
+
+
+def _check_room(shelf: Shelf, size: int, desc: str) -> None:
+    """Announce a large write, and refuse one that cannot end well."""
     if size > LARGE:
-        print(f"{desc}: {size / 1e9:.1f} GB of features, encoded anew at each pass.")
-        return live
-    batches = torch.split(torch.arange(len(paths)), batch_size)
-    with tqdm(total=len(paths), desc=desc, disable=None if progress else True) as bar:
-        parts = []
-        for features in live.stream(batches):
-            parts.append(_kept(features, encoding))
-            bar.update(len(features.global_features))
-    return MemoryFeatures(*concatenate(parts))
-
-
-def _kept(features: Features, encoding: Encoding) -> Features:
-    """Return the features on the CPU, in the type that they are kept in (exact: see Encoding)."""
-    spatial = features.spatial_features
-    return Features(
-        features.global_features.to("cpu", encoding.dtype),
-        None if spatial is None else spatial.to("cpu", encoding.dtype),
-    )
+        print(
+            f"{desc}: {size / 1e9:.1f} GB of features go to {shelf.folder}; "
+            "FEATURES.CACHE False streams them without it.",
+            flush=True,
+        )
+    free = shutil.disk_usage(shelf.folder).free
+    if size > free:
+        raise UserError(
+            f"{shelf.folder}: {size / 1e9:.2f} GB of features do not fit, {free / 1e9:.2f} GB are "
+            "free. Set FEATURES.ROOT to another disk, or FEATURES.CACHE False."
+        )

@@ -19,21 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
+from vtclip.features.keys import unreadable
 
 # what PIL raises on files that are damaged or no images
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        UserError: the file is missing or unreadable.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def decode_image(content: bytes, path: Path) -> Image.Image:
@@ -52,12 +41,13 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
 
 
 @contextmanager
-def seeded(content_digest: str, view: int) -> Iterator[None]:
+def seeded(content_digest: bytes, view: int) -> Iterator[None]:
     """Make random transforms a function of the image's content and the view's number.
 
     The generators of Python, NumPy and torch (on the CPU) are as before when the block ends.
     """
-    seed = int(hashlib.sha256(f"{content_digest} {view}".encode()).hexdigest()[:16], 16)
+    mixed = hashlib.sha256(content_digest + str(view).encode()).digest()
+    seed = int.from_bytes(mixed[:8], "little")
     python_state, numpy_state = random.getstate(), np.random.get_state()
     torch_state = torch.get_rng_state()
     random.seed(seed)
@@ -77,10 +67,18 @@ class ImageFiles(Dataset[Tensor | UserError]):
 
     An item is a tensor [3, H, W], or the error that the reader of a batch is to raise: one raised
     in a worker process would reach the user wrapped in that worker's traceback.
+
+    Args:
+        paths: the files.
+        encoding: its transform and view are used.
+        content_keys: SHA-256 that the bytes of each file must have, or None.
     """
 
-    def __init__(self, paths: Sequence[Path], encoding: Encoding) -> None:
+    def __init__(
+        self, paths: Sequence[Path], encoding: Encoding, content_keys: Sequence[bytes] | None = None
+    ) -> None:
         self._paths = paths
+        self._content_keys = content_keys
         self._transform = encoding.transform
         self._view = encoding.view
 
@@ -92,13 +90,18 @@ class ImageFiles(Dataset[Tensor | UserError]):
         """Read, decode and transform one file."""
         path = self._paths[row]
         try:
-            content = read_bytes(path)
+            content = path.read_bytes()
             image = decode_image(content, path)
+        except OSError as error:
+            return unreadable(path, error)
         except UserError as error:
             return error
+        digest = hashlib.sha256(content).digest()
+        if self._content_keys is not None and digest != self._content_keys[row]:
+            return UserError(f"{path}: changed while its features were computed; start again.")
         if self._view is None:
             return self._transform(image)
-        with seeded(hashlib.sha256(content).hexdigest(), self._view):
+        with seeded(digest, self._view):
             return self._transform(image)
 
 

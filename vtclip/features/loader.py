@@ -8,7 +8,7 @@ from typing import Protocol, TypedDict, runtime_checkable
 import torch
 from torch import Tensor
 
-from vtclip.features.source import Features, FeatureSource, MemoryFeatures, concatenate
+from vtclip.features.source import Features, FeatureSource, fetch_grouped
 
 
 class Batch(TypedDict):
@@ -87,18 +87,8 @@ class FeatureLoader:
     def _features(self, batches: Sequence[Tensor]) -> Iterator[Features]:
         if len(self.views) > 1:
             drawn = torch.randint(len(self.views), (len(self.labels),))
-            return (self._mixed(rows, drawn[rows]) for rows in batches)
+            return (fetch_grouped(self.views, drawn[rows], rows) for rows in batches)
         view = self.views[0]
         if isinstance(view, _Streams):
             return view.stream(batches)
         return (view.fetch(rows) for rows in batches)
-
-    def _mixed(self, rows: Tensor, drawn: Tensor) -> Features:
-        """Fetch each row from the view drawn for it, and put them back into their order."""
-        parts, places = [], []
-        for view in sorted(set(drawn.tolist())):
-            place = (drawn == view).nonzero().flatten()
-            parts.append(self.views[view].fetch(rows[place]))
-            places.append(place)
-        joined = concatenate(parts)
-        return MemoryFeatures(*joined).fetch(torch.cat(places).argsort())

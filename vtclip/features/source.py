@@ -93,3 +93,24 @@ class MemoryFeatures:
             self.global_features[rows].float(),
             None if spatial is None else spatial[rows].float(),
         )
+
+
+def fetch_grouped(sources: Sequence[FeatureSource], group: Tensor, rows: Tensor) -> Features:
+    """Fetch each image from one of several sources, one fetch a source.
+
+    Args:
+        sources: where features come from.
+        group: [n], the number of the source of each image.
+        rows: [n], its row there.
+
+    Returns:
+        The features of the n images, in their order.
+    """
+    parts, places = [], []
+    for number in sorted(set(group.tolist())):
+        place = (group == number).nonzero().flatten()
+        parts.append(sources[number].fetch(rows[place]))
+        places.append(place)
+    if len(parts) == 1:
+        return parts[0]
+    return MemoryFeatures(*concatenate(parts)).fetch(torch.cat(places).argsort())

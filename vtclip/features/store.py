@@ -1,0 +1,245 @@
+"""The folder of remembered features: shelves of segment files, and who may write them.
+
+Layout:
+
+    <root>/<shelf>/encoding.json           what the shelf holds; its time is that of the last use
+    <root>/<shelf>/<sha256>.safetensors    a segment: features of some images, named by its bytes
+    <root>/<shelf>.lock                    held by the one process that writes to the shelf
+
+A shelf holds what one encoding says (weights, transform, precision, view). A segment is written
+whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32] (uint8,
+what identifies each image), `global` [n, D] and, unless its `tokens` are none, `spatial` [n, S, C].
+
+This module does without torch, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+
+from vtclip.errors import UserError
+from vtclip.files import atomic_path, read_json, sha256_of_file, write_json
+
+FORMAT = 1
+_DESCRIPTION = "encoding.json"
+_SUFFIX = ".safetensors"
+
+
+def default_root() -> Path:
+    """Return $VTCLIP_CACHE, or `vtclip/features` in the user's cache folder."""
+    chosen = os.environ.get("VTCLIP_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("vtclip") / "features"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A whole segment file.
+
+    Attributes:
+        path: the file.
+        tokens: kind of its spatial features: joint, backbone or none.
+        images: how many images it holds.
+        size: its bytes on disk.
+    """
+
+    path: Path
+    tokens: str
+    images: int
+    size: int
+
+
+class Shelf:
+    """Everything remembered of one encoding.
+
+    Args:
+        folder: where its files are.
+        description: what identifies the encoding, of plain values.
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.description = dict(description)
+
+    def metadata(self, tokens: str) -> dict[str, str]:
+        """Return what the header of a segment says, so that a misplaced one is recognised."""
+        return {"shelf": self.folder.name, "tokens": tokens}
+
+    def segments(self) -> list[Segment]:
+        """Return the segments that are whole by their size and belong here; skip all others."""
+        found = (self._read_segment(path) for path in self._segment_paths())
+        return [segment for segment in found if segment is not None]
+
+    def _segment_paths(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{_SUFFIX}"))
+
+    def _read_segment(self, path: Path) -> Segment | None:
+        try:
+            with safe_open(path, "numpy") as file:
+                metadata = file.metadata() or {}
+                images = file.get_slice("keys").get_shape()[0]
+            size = path.stat().st_size
+        except (SafetensorError, OSError):
+            return None
+        tokens = metadata.get("tokens", "")
+        if metadata != self.metadata(tokens):
+            return None
+        return Segment(path, tokens, images, size)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer of this shelf, waiting for another to end.
+
+        The system releases the lock of a process that was killed; what that one left half-written,
+        and damaged segments, are removed.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        lock = FileLock(self._lock_path)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=1)
+            except Timeout:
+                print(f"waiting for another process that writes to {self.folder}", flush=True)
+                lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            raise UserError(
+                f"{self.folder}: cannot be written ({error}); set FEATURES.ROOT, "
+                "or FEATURES.CACHE False."
+            ) from error
+        try:
+            self._remove_debris()
+            if not (self.folder / _DESCRIPTION).exists():
+                write_json(self.folder / _DESCRIPTION, self.description)
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def _lock_path(self) -> Path:
+        # beside the folder: who waits for it must not lose it when the folder is pruned
+        return self.folder.parent / f"{self.folder.name}.lock"
+
+    def _remove_debris(self) -> None:
+        whole = {segment.path for segment in self.segments()}
+        for path in self.folder.iterdir():
+            if path.name.startswith(".") or (path.suffix == _SUFFIX and path not in whole):
+                path.unlink(missing_ok=True)
+
+    def add(self, content: bytes) -> None:
+        """Write a segment, whole or not at all; call it in :meth:`writing`.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written.
+        """
+        target = self.folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
+        try:
+            with atomic_path(target) as temporary:
+                temporary.write_bytes(content)
+        except UserError as error:
+            raise UserError(
+                f"{error} Set FEATURES.ROOT to another disk, or FEATURES.CACHE False."
+            ) from error
+
+    def remove_damaged(self) -> list[Path]:
+        """Compare every segment with its checksum, remove the damaged ones and return them.
+
+        Raises:
+            UserError: a damaged one cannot be removed.
+        """
+        damaged = []
+        whole = {segment.path for segment in self.segments()}
+        for path in self._segment_paths():
+            # a reader that was quicker than prune finds nothing wrong
+            with suppress(FileNotFoundError):
+                if path not in whole or sha256_of_file(path) != path.stem:
+                    damaged.append(path)
+        for path in damaged:
+            _unlink(path)
+        return damaged
+
+    @property
+    def last_use(self) -> float:
+        """When the shelf was last asked for, in seconds since 1970."""
+        return (self.folder / _DESCRIPTION).stat().st_mtime
+
+    def mark_use(self) -> None:
+        """Note that the shelf was asked for now, where it can be written."""
+        with suppress(OSError):
+            os.utime(self.folder / _DESCRIPTION)
+
+    def remove(self) -> bool:
+        """Remove the shelf; return False, with nothing removed, while a process writes to it.
+
+        Raises:
+            UserError: a file cannot be removed.
+        """
+        lock = FileLock(self._lock_path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be removed ({error}).") from error
+        try:
+            paths = sorted(self.folder.iterdir(), key=lambda path: path.name == _DESCRIPTION)
+            # the description goes last: until then the shelf is listed, and can be pruned again
+            for path in paths:
+                _unlink(path)
+            self.folder.rmdir()
+        finally:
+            lock.release()
+        return True
+
+
+class FeatureStore:
+    """Features that were remembered on disk, for all runs of a user.
+
+    Args:
+        root: folder of the store; None takes :func:`default_root`. It is made when it is first
+            written to.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = default_root() if root is None else root
+
+    def shelf(self, key: Mapping[str, Any], **notes: str) -> Shelf:
+        """Return the shelf of an encoding, whether or not there is anything on it.
+
+        Args:
+            key: what identifies the encoding, of plain values.
+            notes: what else a list of shelves shows.
+        """
+        key = {"format": FORMAT, **key}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return Shelf(self.root / digest[:32], {**key, **notes})
+
+    def shelves(self) -> list[Shelf]:
+        """Return the shelves there are, the last used first.
+
+        Raises:
+            UserError: a description is damaged.
+        """
+        found = [
+            Shelf(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
+        ]
+        return sorted(found, key=lambda shelf: shelf.last_use, reverse=True)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror}).") from error
