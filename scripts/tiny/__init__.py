@@ -1,0 +1,1 @@
+"""How the `tiny` backbone is made: glyphs, captioned pictures, pre-training, measures."""
