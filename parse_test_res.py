@@ -86,8 +86,9 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
     facts = gather(Path(args.directory), args.keyword, interval, published, args.mix)
     form = args.format or "text"
     print(render(facts, form, args.rows or "methods"))
-    if form == "csv":  # the notes would be no CSV
-        print("\n".join(notes(facts)), file=sys.stderr)
+    if form == "csv":  # notes are no CSV
+        for line in notes(facts):
+            print(line, file=sys.stderr)
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

@@ -34,6 +34,7 @@ class Cell:
         parameters: numbers trained, None where not known.
         selected_on: the selection rule, "" where not known.
         templates: number of prompt templates, 0 where not known.
+        backbone, fingerprint: its name, and the digest of its weights ("" where not known).
     """
 
     row: Row
@@ -45,6 +46,8 @@ class Cell:
     parameters: int | None = None
     selected_on: str = ""
     templates: int = 0
+    backbone: str = ""
+    fingerprint: str = ""
 
     @property
     def mean(self) -> float:
@@ -77,6 +80,8 @@ def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
                 parameters=max(r.trainable_parameters for r in results),
                 selected_on=results[0].selected_on,
                 templates=len(results[0].templates),
+                backbone=results[0].backbone,
+                fingerprint=results[0].backbone_fingerprint,
             )
         )
     return cells

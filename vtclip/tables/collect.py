@@ -39,18 +39,34 @@ def collect(root: Path) -> list[Run]:
 
 
 def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Part `runs` into those that count and the evaluations of runs that are among them.
+    """Part `runs` into those that count and those that only repeat one of them.
 
-    Evaluating a run again on the same images gives the same figure; it is no second seed.
+    Evaluating a run again on the same images is no second seed. Nor is a run without shots that
+    was made for several shot counts: its figure is the same.
     """
     trained = {(run.folder.resolve(), _images(run.result)) for run in runs}
-    repeats = [
-        run
-        for run in runs
-        if run.result.evaluated
-        and (Path(run.result.evaluated).resolve(), _images(run.result)) in trained
-    ]
-    return [run for run in runs if run not in repeats], repeats
+    counted: list[Run] = []
+    repeats: list[Run] = []
+    without_shots: set[tuple[object, ...]] = set()
+    for run in runs:
+        r = run.result
+        again = bool(r.evaluated) and (Path(r.evaluated).resolve(), _images(r)) in trained
+        if r.shots == 0:
+            figure = (r.trainer, *_images(r), r.seed, r.config_digest, r.accuracy)
+            again = again or figure in without_shots
+            without_shots.add(figure)
+        (repeats if again else counted).append(run)
+    return counted, repeats
+
+
+def folders_without_result(root: Path) -> list[Path]:
+    """Return the folders below `root` with a log but no result: unfinished, or not run by us."""
+    return sorted(
+        log.parent
+        for log in root.rglob("log.txt")
+        if not (log.parent / RESULT_FILE).is_file()
+        and not any(part.startswith(".") for part in log.relative_to(root).parts)
+    )
 
 
 def _images(result: Result) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vtclip.errors import UserError, unknown_name
 from vtclip.tables.advice import advice
 from vtclip.tables.cells import build_cells
-from vtclip.tables.collect import Run, collect, without_repeats
+from vtclip.tables.collect import Run, collect, folders_without_result, without_repeats
 from vtclip.tables.layout import Facts
 from vtclip.tables.names import dataset_order
 from vtclip.tables.published import comparable_datasets, published_cells, read_published
@@ -48,7 +48,7 @@ def gather(
         raise _refusal(mixed)
     cells = build_cells(runs, keyword)
     warnings = advice(runs, cells)
-    remarks = _remarks(runs, repeats)
+    remarks = _remarks(runs, repeats, folders_without_result(root))
     if published is not None:
         beside = published_cells(figures, runs)
         cells += beside
@@ -77,7 +77,7 @@ def _backbone(runs: Sequence[Run]) -> str:
     return ", ".join(f"{name} ({digest})" for name, digest in sorted(names))
 
 
-def _remarks(runs: Sequence[Run], repeats: Sequence[Run]) -> list[str]:
+def _remarks(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[Path]) -> list[str]:
     found = []
     unofficial = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
     if unofficial:
@@ -85,7 +85,10 @@ def _remarks(runs: Sequence[Run], repeats: Sequence[Run]) -> list[str]:
             f"not on the official split, comparable with no other: {', '.join(unofficial)}"
         )
     if repeats:
-        found.append(f"{len(repeats)} evaluations of runs that are in the table were left out")
+        folders = ", ".join(str(run.folder) for run in repeats)
+        found.append(f"repeats of runs in the table, left out: {folders}")
+    if unfinished:
+        found.append(f"a log but no result, left out: {', '.join(map(str, unfinished))}")
     return found
 
 

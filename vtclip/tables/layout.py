@@ -13,7 +13,7 @@ from vtclip.tables.spread import ci95
 
 Number = TypeVar("Number", int, float)
 
-COSTS = ("seeds", "s a run", "trained")
+COSTS = ("seeds", "seconds a run", "trainable parameters")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Facts:
     Attributes:
         cells: of runs and, where asked for, published ones.
         datasets: the columns, in order.
-        backbone: name and weights of all runs.
+        backbone: name of that of all runs, and the start of the digest of its weights.
         metric: the keyword of the figures.
         interval: "std", or "ci95" for 1.96 std / sqrt(n).
         remarks: sentences on what was left out or cannot be compared.

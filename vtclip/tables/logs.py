@@ -23,13 +23,13 @@ class LogReading:
         values: in percent, by keyword.
         seconds: the elapsed time, None where the log does not say.
         ended: whether the end signal is there.
-        tested: whether there is a test result anywhere.
+        test_only: whether there is a test result and no sign of training.
     """
 
     values: dict[str, float]
     seconds: float | None
     ended: bool
-    tested: bool
+    test_only: bool
 
     def lacks(self, keyword: str, signal: str) -> str:
         """Return what is missing for `keyword`, in words; "" where nothing is."""
@@ -37,7 +37,7 @@ class LogReading:
             return ""
         if self.ended:
             return f'no "* {keyword}: ...%" after "{signal}"'
-        hint = " (the log of a test? add --test-log)" if self.tested else ""
+        hint = " (the log of a test? add --test-log)" if self.test_only else ""
         return f'no line "{signal}"{hint}'
 
 
@@ -57,13 +57,14 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
     patterns = {k: re.compile(rf"\* {re.escape(k)}: ([\.\deE+-]+)%") for k in keywords}
     values: dict[str, float] = {}
     seconds: float | None = None
-    ended = tested = False
+    ended = tested = trained = False
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for raw in lines:
                 line = raw.strip()
                 ended = ended or line == signal
                 tested = tested or line == END_OF_TEST
+                trained = trained or line.startswith("epoch [")
                 if not ended:
                     continue
                 for keyword, pattern in patterns.items():
@@ -74,7 +75,7 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
                     seconds = float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    return LogReading(values, seconds, ended, tested)
+    return LogReading(values, seconds, ended, tested and not trained)
 
 
 def _store(values: dict[str, float], keyword: str, text: str) -> None:

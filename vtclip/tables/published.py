@@ -92,7 +92,7 @@ def published_cells(figures: Sequence[Published], runs: Sequence[Run]) -> list[C
         datasets = {*datasets, AVERAGE}
     shots = {run.result.shots for run in runs}
     return [
-        Cell(Row(f.method, f.source), f.dataset, f.shots, (f.accuracy,))
+        Cell(Row(f.method, f.source), f.dataset, f.shots, (f.accuracy,), backbone=f.backbone)
         for f in figures
         if f.dataset in datasets
         and (f.shots in shots if (f.method, f.source) in with_shots else f.shots == 0)

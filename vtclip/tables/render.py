@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from vtclip.tables.cells import Cell, Grid, Row
-from vtclip.tables.layout import Facts, Table, lay_out, missing, notes
+from vtclip.tables.layout import COSTS, Facts, Table, lay_out, missing, notes
 from vtclip.tables.names import AVERAGE, average_name, shots_order
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
@@ -60,7 +60,8 @@ def _used(grid: Grid, shots: int) -> bool:
 def _record(facts: Facts, cell: Cell) -> dict[str, Any]:
     return {
         "method": cell.row.method,
-        "backbone": facts.backbone,
+        "backbone": cell.backbone,
+        "backbone_fingerprint": cell.fingerprint,
         "dataset": cell.dataset,
         "shots": cell.shots,
         "metric": facts.metric,
@@ -84,7 +85,9 @@ def _average_records(facts: Facts, grid: Grid, row: Row, shots: int) -> list[dic
         value = published.mean
     if value is None:
         return []
-    cell = Cell(row, average_name(facts.datasets), shots, (value,))
+    like = grid.of(row)[0]
+    name = average_name(facts.datasets)
+    cell = Cell(row, name, shots, (value,), backbone=like.backbone, fingerprint=like.fingerprint)
     return [{**_record(facts, cell), "values": []}]
 
 
@@ -111,7 +114,7 @@ def _json(facts: Facts, rows: str) -> str:
 
 
 def _text(tables: list[Table], below: list[str]) -> str:
-    parts = [f"{table.title}\n\n{_tabulated(table, 'simple')}" for table in tables]
+    parts = [f"{table.title}\n\n{_tabulated(_narrowed(table), 'simple')}" for table in tables]
     return "\n\n".join([*parts, "\n".join(below)]) if below else "\n\n".join(parts)
 
 
@@ -141,6 +144,11 @@ def _tabulated(table: Table, style: str) -> str:
         disable_numparse=True,
         colalign=["left", *["right"] * (len(table.header) - 1)] if table.rows else None,
     )
+
+
+def _narrowed(table: Table) -> Table:
+    header = [name.replace(" ", "\n", 1) if name in COSTS else name for name in table.header]
+    return Table(table.title, header, table.rows)
 
 
 def _escaped(table: Table) -> Table:
