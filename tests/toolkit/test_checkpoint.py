@@ -111,6 +111,9 @@ def test_unreadable_checkpoints(tmp_path):
         with pytest.raises(ValueError, match="is damaged or holds more than tensors") as caught:
             load_checkpoint(tmp_path / name)
         assert "\n" not in str(caught.value)
+    torch.save(torch.ones(2), tmp_path / "tensor")
+    with pytest.raises(ValueError, match="holds a Tensor, no checkpoint"):
+        load_checkpoint(tmp_path / "tensor")
 
 
 def test_resume_needs_the_states_it_is_asked_for(tmp_path):

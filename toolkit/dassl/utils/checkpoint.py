@@ -6,6 +6,7 @@ A run's folder of one model holds `model.pth.tar-EPOCH` files, `model-best.pth.t
 
 import os
 import pickle
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,17 @@ from dassl.utils.files import AnyPath, mkdir_if_missing
 
 BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
+
+# What torch.load raises, depending on where in the file the damage is.
+_NOT_LOADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class _Stateful(Protocol):
@@ -55,17 +67,19 @@ def load_checkpoint(fpath: AnyPath) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or holds more than tensors and plain values.
+        ValueError: the file is damaged, no checkpoint, or holds more than tensors and plain values.
     """
     if not Path(fpath).is_file():
         raise FileNotFoundError(f'no checkpoint at "{fpath}"')
     try:
-        checkpoint: dict[str, Any] = torch.load(fpath, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
+        checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+    except _NOT_LOADABLE as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
             f'"{fpath}" is damaged or holds more than tensors and plain values: {reason}'
         ) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'"{fpath}" holds a {type(checkpoint).__name__}, no checkpoint')
     return checkpoint
 
 
