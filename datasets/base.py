@@ -26,7 +26,8 @@ class ImageDataset(DatasetBase):
         dataset_dir: its folder in the data root.
         sizes: the known sizes, None where there are none to know.
         sources: where its files come from, for `python -m datasets prepare`.
-        manual: what to do by hand where files cannot be downloaded freely.
+        manual: what to do by hand where files cannot be downloaded freely; {root} is the root.
+        known: every dataset by its key.
 
     Attributes:
         template: prompt template with one {}.
@@ -44,6 +45,20 @@ class ImageDataset(DatasetBase):
     sizes: ClassVar[Sizes | None] = None
     sources: ClassVar[tuple[Source, ...]] = ()
     manual: ClassVar[str] = ""
+    known: ClassVar[dict[str, type[ImageDataset]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Enter the class in `known` by its key."""
+        super().__init_subclass__()
+        if "key" in vars(cls):
+            cls.known[cls.key] = cls
+
+    @classmethod
+    def at(cls, root: Path) -> ImageDataset:
+        """Return the dataset in `root` for looking at its lists, without those of a run."""
+        dataset = cls.__new__(cls)
+        dataset.root = root
+        return dataset
 
     def __init__(self, cfg: CfgNode) -> None:
         """Read the lists, sample the shots, keep the classes that `cfg` asks for.

@@ -1,0 +1,94 @@
+"""Archives from strangers, unpacked so that nothing lands outside the folder."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from vtclip.errors import UserError
+
+from .split import safe_path
+
+BLOCK = 1 << 20
+
+
+class BadArchive(UserError):
+    """The archive itself is at fault, and should be fetched anew or not at all."""
+
+
+def _destination(archive: Path, folder: Path, name: str) -> Path:
+    clean = name.removeprefix("./").rstrip("/")
+    if name.startswith("/") or not safe_path(clean):
+        raise BadArchive(
+            f"{archive}: holds {name!r}, which leaves the folder; do not use this file."
+        )
+    return folder / clean
+
+
+def _tar_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.isdir():
+                continue
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None:
+                raise BadArchive(
+                    f"{archive}: holds {member.name!r}, a link or device; do not use this file."
+                )
+            yield member.name, file
+        # compressors keep their checksum behind the last file
+        while tar.fileobj and tar.fileobj.read(BLOCK):
+            pass
+
+
+def _zip_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as content:
+        for member in content.infolist():
+            if member.is_dir():
+                continue
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG):
+                raise BadArchive(
+                    f"{archive}: holds {member.filename!r}, a link or device; do not use this file."
+                )
+            with content.open(member) as file:
+                yield member.filename, file
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar (plain, gz, bz2, xz) or zip file into `folder`, which should be new.
+
+    Only regular files are written, each below `folder`, none executable.
+
+    Raises:
+        BadArchive: the archive is truncated or corrupt, or holds a path that leaves the folder, a
+            link or a device.
+        UserError: the folder cannot be written.
+    """
+    members = _zip_files if zipfile.is_zipfile(archive) else _tar_files
+    try:
+        bar = tqdm(members(archive), desc=f"unpacking {archive.name}", unit=" files", disable=None)
+        for name, file in bar:
+            target = _destination(archive, folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as written:
+                shutil.copyfileobj(file, written, BLOCK)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise BadArchive(f"{archive}: truncated or corrupt ({error}).") from error
+    except RuntimeError as error:
+        # encrypted, or an unknown compression
+        raise BadArchive(f"{archive}: cannot be unpacked ({error}).") from error
+    except OSError as error:
+        # compressors report spoilt data so too, but it is no error of the system's
+        if error.errno is None:
+            raise BadArchive(f"{archive}: truncated or corrupt ({error}).") from error
+        raise UserError(f"{archive}: cannot be unpacked ({error.strerror or error}).") from error
