@@ -61,6 +61,10 @@ def test_what_must_agree_between_methods(change: dict[str, Any], said: str) -> N
     assert said in pair({"seed": 1}, {"seed": 1, "trainer": "CoOp", **change})
 
 
+def test_zero_shot_may_stand_beside_what_was_trained_elsewhere() -> None:
+    assert pair({"trainer": "ZeroshotCLIP", "shots": 0}, {"evaluated": "output/other"}) == []
+
+
 def test_the_same_images_for_every_method() -> None:
     lists = {"train": "other", "val": "v16-1"}
     assert pair({}, {"trainer": "CoOp", "list_digest": lists}) == [
