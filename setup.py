@@ -44,6 +44,6 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8", "mypy>=1.13", "types-tabulate",
-                "types-requests"],
+                "types-requests", "types-PyYAML"],
     },
 )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode
+
+from vtclip.errors import UserError, unknown_name
 
 EXTENSIONS: dict[str, Any] = {
     "DATASET": {
@@ -31,7 +39,10 @@ EXTENSIONS: dict[str, Any] = {
         "BATCH_SIZE": 64,
     },
     "TRAINER": {
+        # evaluate a checkpoint on classes that it was not trained on (base to new, cross-dataset)
+        "TRANSFER": False,
         "VTCLIP": {
+            # docs/method.md says what each does and how sure its default is
             "SELF_ATTENTION": True,
             "FFN": True,
             "FFN_RATIO": 4.0,
@@ -45,9 +56,39 @@ EXTENSIONS: dict[str, Any] = {
             "RESIDUAL_LEARNT": False,
             "CLIP_LOGIT_WEIGHT": 0.0,
             "ZERO_INIT": True,
-            "PROMPT": "single",
+            "PROMPT": "auto",
+            "MAX_PAIRS": 8192,
         },
     },
+}
+
+
+# keys that take one of a few values
+CHOICES: dict[str, tuple[str, ...]] = {
+    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "FEATURES.PRECISION": ("auto", "fp32", "bf16", "fp16"),
+    "FEATURES.KEY": ("content", "stat"),
+    "TEST.FINAL_MODEL": ("last_step", "best_val"),
+    "TEST.SPLIT": ("val", "test"),
+    "TRAINER.VTCLIP.NORM": ("post", "pre"),
+    "TRAINER.VTCLIP.VISUAL_TOKENS": ("joint", "backbone"),
+    "TRAINER.VTCLIP.PROMPT": ("auto", "single", "ensemble"),
+}
+
+# keys that take numbers of an interval, both ends included
+RANGES: dict[str, tuple[float, float]] = {
+    "OPTIM.LR": (1e-12, math.inf),
+    "OPTIM.MAX_EPOCH": (0, math.inf),
+    "DATALOADER.TRAIN_X.BATCH_SIZE": (1, math.inf),
+    "DATALOADER.TEST.BATCH_SIZE": (1, math.inf),
+    "FEATURES.VIEWS": (0, 1000),
+    "FEATURES.BATCH_SIZE": (1, math.inf),
+    "TRAINER.VTCLIP.N_LAYERS": (1, 100),
+    "TRAINER.VTCLIP.N_HEADS": (1, 1000),
+    "TRAINER.VTCLIP.FFN_RATIO": (0, 100),
+    "TRAINER.VTCLIP.DROPOUT": (0, 0.99),
+    "TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT": (0, 1),
+    "TRAINER.VTCLIP.MAX_PAIRS": (0, math.inf),
 }
 
 
@@ -64,3 +105,103 @@ def _extend(node: CfgNode, extensions: dict[str, Any]) -> None:
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this project to Dassl's defaults; keys that are there stay as they are."""
     _extend(cfg, EXTENSIONS)
+
+
+def flatten(node: CfgNode, prefix: str = "") -> dict[str, Any]:
+    """Return the values of a configuration by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, CfgNode) else {name: value})
+    return flat
+
+
+def merge_file(cfg: CfgNode, path: Path) -> None:
+    """Merge a YAML file into the configuration.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown, or a value of a wrong type.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({error}).") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a configuration (no KEY: value lines).")
+    for key, value in flatten(CfgNode(content)).items():
+        _set(cfg, key, value, f"{path}: ")
+
+
+def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
+    """Merge KEY VALUE pairs of a command line into the configuration.
+
+    Raises:
+        UserError: a value is missing, a key is unknown, or a value of a wrong type.
+    """
+    if len(options) % 2:
+        raise UserError(f"{options[-1]}: has no value; options are pairs KEY VALUE.")
+    for key, value in zip(options[::2], options[1::2], strict=True):
+        _set(cfg, key, value, "")
+
+
+def _set(cfg: CfgNode, key: str, value: Any, source: str) -> None:
+    known = flatten(cfg)
+    if key not in known:
+        nearest = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.0)
+        raise UserError(f"{source}{key}: no such configuration key; did you mean {nearest[0]}?")
+    expected = known[key]
+    if isinstance(value, int) and not isinstance(value, bool) and isinstance(expected, float):
+        value = float(value)
+    if isinstance(value, str) and isinstance(expected, float):
+        # YAML and Python read 1e-4 as a word and a number
+        with suppress(ValueError):
+            value = float(value)
+    try:
+        cfg.merge_from_list([key, value])
+    except ValueError:
+        raise UserError(
+            f"{source}{key}: {value!r} is of a wrong type; it takes a value such as {expected!r}."
+        ) from None
+
+
+def check_cfg(cfg: CfgNode) -> None:
+    """Refuse values that no run can use.
+
+    Raises:
+        UserError: names the key and what it takes.
+    """
+    values = flatten(cfg)
+    for key, choices in CHOICES.items():
+        if key in values and values[key] not in choices:
+            raise unknown_name(key, str(values[key]), choices)
+    for key, (low, high) in RANGES.items():
+        if key in values and not low <= values[key] <= high:
+            raise UserError(f"{key}: {values[key]} is out of range; it goes from {low} to {high}.")
+
+
+def default_method_file(folder: Path, trainer: str, backbone: str) -> Path | None:
+    """Return the configuration of a trainer for a backbone that a user named without a file.
+
+    Args:
+        folder: configs/trainers.
+        trainer: its name; None is returned for one that has no folder there (a plug-in's).
+        backbone: its name, "" for tiny; files are named rn50.yaml, vit_b32.yaml and so on.
+
+    Raises:
+        UserError: the trainer has configurations, but none for this backbone.
+    """
+    if not (folder / trainer).is_dir():
+        return None
+    stem = (backbone or "tiny").lower().replace("-", "_").replace("/", "").replace("@", "_")
+    path = folder / trainer / f"{stem}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise UserError(
+            f"--backbone {backbone}: {trainer} has no configuration {path.name}; name one by "
+            f"--config-file ({path.parent} has {known})."
+        )
+    return path

@@ -55,6 +55,19 @@ def check_template(template: str) -> str:
     return template
 
 
+def templates_for(kind: str, dataset: str, template: str) -> tuple[str, ...]:
+    """Return the prompt templates of a run.
+
+    Args:
+        kind: "single" (the dataset's own), "ensemble", or "auto": the ensemble on ImageNet, as
+            Tip-Adapter has it, and single elsewhere, as CoOp has it.
+        dataset: DATASET.NAME.
+        template: the dataset's own.
+    """
+    ensemble = kind == "ensemble" or (kind == "auto" and dataset == "ImageNet")
+    return ensemble_for(dataset, template) if ensemble else (template,)
+
+
 def ensemble_for(dataset: str, template: str) -> tuple[str, ...]:
     """Return the templates of the prompt ensemble of a dataset.
 

@@ -7,7 +7,6 @@ text encoder runs at the length of the longest prompt.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -35,8 +34,11 @@ from vtclip.errors import UserError
 
 @contextmanager
 def _packaging_as_pkg_resources() -> Iterator[None]:
-    """Lend the `clip` package the one name it takes from pkg_resources, gone from setuptools 82."""
-    missing = importlib.util.find_spec("pkg_resources") is None
+    """Lend the `clip` package the one name it takes from pkg_resources.
+
+    That module is gone from setuptools 82, and slow to import and full of warnings before.
+    """
+    missing = "pkg_resources" not in sys.modules
     if missing:
         stand_in = types.ModuleType("pkg_resources")
         stand_in.packaging = packaging  # type: ignore[attr-defined]

@@ -40,6 +40,20 @@ def available_backbones() -> list[str]:
     return sorted({*_factories, *entry_points(group=ENTRY_POINT_GROUP).names})
 
 
+def check_backbone(name: str) -> None:
+    """Refuse a name that :func:`build_backbone` does not know.
+
+    Raises:
+        UserError: neither a registered name nor a file.
+    """
+    names = available_backbones()
+    if name in names or Path(name).is_file():
+        return
+    if "/" in name and Path(name).suffix:
+        raise UserError(f"MODEL.BACKBONE.NAME: no such file: {name}")
+    raise unknown_name("MODEL.BACKBONE.NAME", name, names)
+
+
 def build_backbone(name: str) -> Backbone:
     """Build a backbone, frozen and in evaluation mode, on the CPU.
 
@@ -49,20 +63,16 @@ def build_backbone(name: str) -> Backbone:
     Raises:
         UserError: the name is unknown, or its weights are missing or broken.
     """
-    names = available_backbones()
+    check_backbone(name)
     if name in _factories:
         factory = _factories[name]
-    elif name in names:
+    elif name in available_backbones():
         (entry_point,) = entry_points(group=ENTRY_POINT_GROUP, name=name)
         factory = entry_point.load()
-    elif Path(name).is_file():
+    else:
         from vtclip.backbones.openai_clip import OpenAIBackbone
 
         factory = OpenAIBackbone.from_file
-    elif "/" in name and Path(name).suffix:
-        raise UserError(f"MODEL.BACKBONE.NAME: no such file: {name}")
-    else:
-        raise unknown_name("MODEL.BACKBONE.NAME", name, names)
     backbone = factory(name)
     backbone.requires_grad_(False)
     return backbone.eval()

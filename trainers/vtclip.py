@@ -1,0 +1,89 @@
+"""VT-CLIP: texts guided by the image through cross-attention (arXiv 2112.02399)."""
+
+from __future__ import annotations
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+from torch.nn import functional as F
+
+from vtclip.attention import VisualGuidedAttention
+from vtclip.backbones import VisualTokens
+from vtclip.engine import FrozenCLIPTrainer
+from vtclip.errors import UserError
+from vtclip.features import Features
+
+
+@TRAINER_REGISTRY.register()
+class VTCLIP(FrozenCLIPTrainer):
+    """Trains visual-guided attention; its switches are TRAINER.VTCLIP, see docs/method.md."""
+
+    head: VisualGuidedAttention
+
+    def tokens(self) -> VisualTokens:
+        """Return the kind of spatial features, TRAINER.VTCLIP.VISUAL_TOKENS."""
+        tokens: VisualTokens = self.cfg.TRAINER.VTCLIP.VISUAL_TOKENS
+        return tokens
+
+    def prompt_kind(self) -> str:
+        """Return TRAINER.VTCLIP.PROMPT."""
+        return str(self.cfg.TRAINER.VTCLIP.PROMPT)
+
+    def build_head(self) -> VisualGuidedAttention:
+        """Return the attention module at the width of the backbone.
+
+        Raises:
+            UserError: the heads do not divide the width, or the global features, of the joint
+                space, are to stand among raw spatial ones.
+        """
+        options, dim = self.cfg.TRAINER.VTCLIP, self.supply.embed_dim
+        if dim % options.N_HEADS:
+            raise UserError(
+                f"TRAINER.VTCLIP.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
+                f"backbone {self.supply.backbone_name}."
+            )
+        if options.INCLUDE_GLOBAL and self.tokens() == "backbone":
+            raise UserError(
+                "TRAINER.VTCLIP.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
+                "global features."
+            )
+        return VisualGuidedAttention(
+            dim,
+            dim if self.tokens() == "joint" else self.supply.backbone_dim,
+            n_layers=options.N_LAYERS,
+            n_heads=options.N_HEADS,
+            self_attention=options.SELF_ATTENTION,
+            ffn_ratio=options.FFN_RATIO if options.FFN else 0.0,
+            norm=options.NORM,
+            dropout=options.DROPOUT,
+            zero_init=options.ZERO_INIT,
+            residual_ratio=options.RESIDUAL_RATIO,
+            residual_learnt=options.RESIDUAL_LEARNT,
+        )
+
+    def logits(self, features: Features) -> Tensor:
+        """Match images with their visual-guided texts, blended with zero-shot CLIP's logits."""
+        options = self.cfg.TRAINER.VTCLIP
+        weight = self.chosen.get("clip_logit_weight", options.CLIP_LOGIT_WEIGHT)
+        guided = self.guided_logits(features)
+        if not weight:
+            return guided
+        zero_shot = (
+            self.scale * F.normalize(features.global_features, dim=-1) @ self.text_features.T
+        )
+        return (1 - weight) * guided + weight * zero_shot
+
+    def guided_logits(self, features: Features) -> Tensor:
+        """Return the logits [B, K] of the visual-guided texts alone."""
+        options = self.cfg.TRAINER.VTCLIP
+        global_features, spatial_features = features
+        assert spatial_features is not None  # tokens() asked for them
+        if options.INCLUDE_GLOBAL:
+            spatial_features = torch.cat([global_features.unsqueeze(1), spatial_features], dim=1)
+        return self.head.logits(
+            self.text_features,
+            global_features,
+            spatial_features,
+            self.scale,
+            max_pairs=options.MAX_PAIRS,
+        )

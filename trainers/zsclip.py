@@ -1,0 +1,30 @@
+"""Zero-shot CLIP (arXiv 2103.00020): nothing is trained, nothing is searched."""
+
+from __future__ import annotations
+
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+from torch.nn import functional as F
+
+from vtclip.engine import FrozenCLIPTrainer
+from vtclip.features import Features
+
+
+@TRAINER_REGISTRY.register()
+class ZeroshotCLIP(FrozenCLIPTrainer):
+    """`s * g . T` with the dataset's own template."""
+
+    uses_shots = False
+
+    def logits(self, features: Features) -> Tensor:
+        """Return `s * g . T`, [B, K]."""
+        return self.scale * F.normalize(features.global_features, dim=-1) @ self.text_features.T
+
+
+@TRAINER_REGISTRY.register()
+class ZeroshotCLIP2(ZeroshotCLIP):
+    """Zero-shot CLIP on an ensemble of prompts."""
+
+    def prompt_kind(self) -> str:
+        """Return "ensemble"."""
+        return "ensemble"

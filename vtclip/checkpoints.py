@@ -1,0 +1,92 @@
+"""Checkpoints of the trained module: tensors and plain values, nothing that executes."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vtclip.errors import UserError
+from vtclip.files import atomic_path, write_text
+
+BEST = "model-best.pth.tar"
+LATEST = "checkpoint"
+UNFINISHED = "unfinished.pth.tar"
+
+
+def name_of(epoch: int) -> str:
+    """Return the file name of the checkpoint after `epoch` epochs."""
+    return f"model.pth.tar-{epoch}"
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def save_latest(content: dict[str, Any], folder: Path, epoch: int) -> None:
+    """Write the checkpoint of an epoch and name it in the file `checkpoint`."""
+    save(content, folder / name_of(epoch))
+    write_text(folder / LATEST, name_of(epoch) + "\n")
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        UserError: it is missing, truncated, or holds more than tensors and plain values.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint.") from None
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{path}: not a checkpoint of this project, or truncated; train the seed again."
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"{path}: not a checkpoint (lacks state_dict).")
+    return content
+
+
+def find(folder: Path, epoch: int | None) -> Path:
+    """Return the checkpoint to evaluate: that epoch's, else the best on val, else the latest.
+
+    Raises:
+        UserError: `folder` holds none of them.
+    """
+    if epoch is not None:
+        return folder / name_of(epoch)
+    if (folder / BEST).is_file():
+        return folder / BEST
+    if (folder / LATEST).is_file():
+        return folder / (folder / LATEST).read_text(encoding="utf-8").strip()
+    raise UserError(f"{folder}: no checkpoint (neither {BEST} nor {LATEST}); train first.")
+
+
+def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) -> None:
+    """Refuse a checkpoint that was trained for something else.
+
+    Args:
+        path: where `content` was read.
+        content: the checkpoint; its "origin" is compared.
+        origin: what the present run is made of, by name (trainer, backbone, classes ...).
+
+    Raises:
+        UserError: a value differs.
+    """
+    for name, expected in origin.items():
+        found = content.get("origin", {}).get(name)
+        if found != expected:
+            raise UserError(
+                f"{path}: of another {name}: {_short(found)} in the checkpoint, "
+                f"{_short(expected)} in this run."
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

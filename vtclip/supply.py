@@ -1,0 +1,181 @@
+"""Where a trainer's features come from: images through a backbone, or a file of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from vtclip.backbones import Backbone
+from vtclip.errors import UserError
+from vtclip.features import (
+    Encoding,
+    FeatureSource,
+    FeatureStore,
+    MemoryFeatures,
+    image_features,
+)
+from vtclip.prompts import fill
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+class Supply(Protocol):
+    """Features of the texts and of the images of a run.
+
+    Attributes:
+        backbone_name, fingerprint: what results record of the backbone.
+        scale: the exponentiated logit scale.
+        embed_dim: D.
+        backbone_dim: C of spatial features before the joint space.
+    """
+
+    backbone_name: str
+    fingerprint: str
+    scale: float
+    embed_dim: int
+    backbone_dim: int
+
+    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return text features [K, D], normalised; the normalised mean over several templates."""
+
+    def split(self, name: str) -> FeatureSource:
+        """Return the features of "train", "val" or "test" under the test transform."""
+
+    def train_views(self, count: int) -> list[FeatureSource]:
+        """Return `count` augmented views of the training images."""
+
+
+@dataclass
+class ImageSupply:
+    """Features of image files.
+
+    Attributes:
+        encoding: the deterministic one of the test transform.
+        augmentation: the random transform of training, and its description.
+        paths: the image files, by split.
+        store: the feature cache, None for none.
+        key: what identifies an image, "content" or "stat".
+        batch_size: images encoded at once.
+        workers: processes that read images.
+    """
+
+    encoding: Encoding
+    augmentation: tuple[Transform, str]
+    paths: Mapping[str, Sequence[Path]]
+    store: FeatureStore | None
+    key: Literal["content", "stat"]
+    batch_size: int
+    workers: int
+
+    def __post_init__(self) -> None:
+        """Take over what results record of the backbone."""
+        backbone = self.encoding.backbone
+        self.backbone_name = backbone.name
+        self.fingerprint = backbone.fingerprint
+        self.scale = float(backbone.logit_scale)
+        self.embed_dim = backbone.embed_dim
+        self.backbone_dim = backbone.backbone_dim
+
+    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """See :class:`Supply`."""
+        return encode_classes(self.encoding.backbone, templates, classnames)
+
+    def split(self, name: str) -> FeatureSource:
+        """See :class:`Supply`."""
+        return self._features(name, self.encoding, name)
+
+    def train_views(self, count: int) -> list[FeatureSource]:
+        """See :class:`Supply`."""
+        transform, description = self.augmentation
+        augmented = replace(self.encoding, transform=transform, transform_key=description)
+        return [
+            self._features(
+                "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"
+            )
+            for view in range(count)
+        ]
+
+    def _features(self, split: str, encoding: Encoding, desc: str) -> FeatureSource:
+        return image_features(
+            self.paths[split],
+            encoding,
+            cache=self.store,
+            key=self.key,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            desc=desc,
+        )
+
+
+@dataclass
+class BankSupply:
+    """Features read from a file; there is no backbone to ask for more.
+
+    Attributes:
+        bank: what the dataset FeatureBank exposes: text [K, D], logit_scale, fingerprint,
+            backbone, and for "train", "val" and "test" global features [N, D] and spatial
+            features [N, S, C] or None.
+    """
+
+    bank: Any
+
+    def __post_init__(self) -> None:
+        """Take over what results record of the backbone."""
+        self.backbone_name: str = self.bank.backbone
+        self.fingerprint: str = self.bank.fingerprint
+        self.scale = float(self.bank.logit_scale)
+        self.embed_dim: int = self.bank.text.shape[1]
+        spatial = self.bank.splits["test"].spatial_features
+        self.backbone_dim: int = self.embed_dim if spatial is None else spatial.shape[2]
+
+    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return the bank's text features [K, D], normalised; it has no others.
+
+        Raises:
+            UserError: more than one template is asked for.
+        """
+        if len(templates) > 1:
+            raise UserError(
+                "DATASET.FEATURE_BANK: holds the text features of one prompt a class; an ensemble "
+                "of prompts needs images and a backbone."
+            )
+        return F.normalize(torch.as_tensor(self.bank.text).float(), dim=-1)
+
+    def split(self, name: str) -> FeatureSource:
+        """See :class:`Supply`."""
+        part = self.bank.splits[name]
+        spatial = part.spatial_features
+        return MemoryFeatures(
+            torch.as_tensor(part.global_features).float(),
+            None if spatial is None else torch.as_tensor(spatial).float(),
+        )
+
+    def train_views(self, count: int) -> list[FeatureSource]:
+        """Return the training features once: a file of features knows no augmentation."""
+        return [self.split("train")]
+
+
+@torch.no_grad()
+def encode_classes(
+    backbone: Backbone, templates: Sequence[str], classnames: Sequence[str]
+) -> Tensor:
+    """Return the text features [K, D] of the classes, normalised.
+
+    Several templates are an ensemble: each is normalised, their mean too (CLIP, section 3.1.4).
+    """
+    ensemble = torch.stack(
+        [F.normalize(_encode_in_parts(backbone, fill(t, classnames)), dim=-1) for t in templates]
+    )
+    return F.normalize(ensemble.mean(0), dim=-1)
+
+
+def _encode_in_parts(backbone: Backbone, prompts: Sequence[str], at_once: int = 256) -> Tensor:
+    parts = [prompts[start : start + at_once] for start in range(0, len(prompts), at_once)]
+    return torch.cat([backbone.encode_text(part) for part in parts])
