@@ -102,7 +102,7 @@ def test_unreadable_checkpoints(tmp_path):
         load_checkpoint(tmp_path / "gone")
     (tmp_path / "damaged").write_bytes(b"half a file")
     torch.save({"scheduler": parts()[0]}, tmp_path / "pickled")
-    (tmp_path / "other").write_bytes(pickle.dumps(object()))
+    (tmp_path / "other").write_bytes(pickle.dumps(object(), protocol=2))
     (tmp_path / "empty").touch()
     save_checkpoint(state(*parts()), tmp_path)
     whole = (tmp_path / "model.pth.tar-2").read_bytes()

@@ -58,6 +58,17 @@ def test_a_short_epoch_has_one_line(cfg, capsys):
     assert sum(bool(PROGRESS.fullmatch(line)) for line in lines) == 4
 
 
+def test_a_run_of_days_is_told_in_hours(cfg, capsys):
+    class Slow(ColourTrainer):
+        def before_train(self):
+            super().before_train()
+            self.time_start -= 26 * 3600 + 3 * 60 + 4
+
+    cfg.OPTIM.MAX_EPOCH = 0
+    Slow(cfg).train()
+    assert "Elapsed: 26:03:04" in capsys.readouterr().out
+
+
 def test_hooks_and_counters_in_order(cfg):
     calls = []
 
@@ -304,3 +315,14 @@ def test_k_transforms_reach_the_trainer_as_a_list(cfg):
     views, label, domain = trainer.parse_batch_train(next(iter(trainer.train_loader_x)))
     assert [view.shape for view in views] == [(6, 3, 8, 8)] * 2
     assert (label.shape, domain.tolist()) == ((6,), [0] * 6)
+
+
+def test_trainer_of_the_readme(cfg):
+    readme = Path(__file__).parents[2] / "toolkit" / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    exec(code, {})
+    cfg.TRAINER.NAME = "LinearOnPixels"
+    cfg.OPTIM.LR = 0.01
+    trainer = build_trainer(cfg)
+    trainer.train()
+    assert trainer.test() == 100.0

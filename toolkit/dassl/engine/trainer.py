@@ -2,7 +2,6 @@
 
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ class SimpleTrainer(TrainerBase):
             else:
                 print("Testing the model of the last epoch")
             self.test()
-        print(f"Elapsed: {timedelta(seconds=round(time.time() - self.time_start))}")
+        print(f"Elapsed: {_clock(time.time() - self.time_start)}")
         self.close_writer()
 
     def after_epoch(self) -> None:
@@ -192,7 +191,7 @@ class TrainerX(SimpleTrainer):
                     f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{done}/{self.num_batches}] "
                     f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) "
                     f"data {data_time.val:.3f} ({data_time.avg:.3f}) "
-                    f"{losses} lr {lr:.4e} eta {timedelta(seconds=int(batch_time.avg * left))}"
+                    f"{losses} lr {lr:.4e} eta {_clock(batch_time.avg * left)}"
                 )
             step = self.epoch * self.num_batches + batch_idx
             for name, meter in losses.meters.items():
@@ -207,3 +206,10 @@ class TrainerX(SimpleTrainer):
             self._to_device(batch["label"]),
             self._to_device(batch["domain"]),
         )
+
+
+def _clock(seconds: float) -> str:
+    """Return h:mm:ss; a day is 24 more hours."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}"
