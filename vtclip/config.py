@@ -116,11 +116,14 @@ def flatten(node: CfgNode, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def merge_file(cfg: CfgNode, path: Path) -> None:
-    """Merge a YAML file into the configuration.
+def merge_file(cfg: CfgNode, path: Path, *, _parents: tuple[Path, ...] = ()) -> None:
+    """Merge a YAML file into the configuration, after the files that its BASE names.
+
+    BASE is a path, or a list of them in the order of merging, relative to the file itself.
 
     Raises:
-        UserError: the file is missing or not YAML, a key is unknown, or a value of a wrong type.
+        UserError: the file is missing or not YAML, a key is unknown, a value of a wrong type, or
+            the file is its own BASE.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -132,8 +135,20 @@ def merge_file(cfg: CfgNode, path: Path) -> None:
         raise UserError(f"{path}: not YAML ({error}).") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a configuration (no KEY: value lines).")
+    parents = (*_parents, path.resolve())
+    for base in _bases(content.pop("BASE", []), path):
+        if base in parents:
+            raise UserError(f"{path}: BASE leads from {base} back to itself.")
+        merge_file(cfg, base, _parents=parents)
     for key, value in flatten(CfgNode(content)).items():
         _set(cfg, key, value, f"{path}: ")
+
+
+def _bases(names: Any, path: Path) -> list[Path]:
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise UserError(f"{path}: BASE: takes a path or a list of paths, not {names!r}.")
+    return [(path.parent / name).resolve() for name in listed]
 
 
 def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
