@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tables.runs import lines_of_a_test, log_text, write_log, write_runs
+from .tables.runs import lines_of_a_test, log_text, write_log, write_runs
 
 from vtclip.errors import UserError
 

@@ -1,0 +1,47 @@
+# Everything runs in a virtual environment of its own; `make VENV=path` uses another one.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.vtclip-ready
+
+.PHONY: setup demo test test-upstream lint type-check format bench clean
+
+setup: $(READY)
+
+# the real Dassl.pytorch, where it is installed, is left alone
+$(READY): setup.py constraints.txt toolkit/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -c 'import dassl' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./toolkit
+	touch $@
+
+demo: $(READY)
+	PYTHON=$(abspath $(BIN)/python) bash scripts/demo.sh
+
+# one thread a process: two processes that each use all cores wait for each other
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# the same suite on a checkout of the real Dassl.pytorch
+test-upstream: $(READY)
+	@test -d '$(DASSL)/dassl' || { echo 'usage: make test-upstream DASSL=path-to-a-checkout' >&2; exit 2; }
+	PYTHONPATH='$(abspath $(DASSL))' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type-check: $(READY)
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) output

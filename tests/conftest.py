@@ -1,0 +1,47 @@
+"""Fixtures of many tests: the real data beside the project, and small runs of real trainers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RunTrain = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data, or a skip that says what is absent."""
+    folder = Path(os.environ.get("VTCLIP_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set VTCLIP_REAL_DATA)")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def digits_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root for the embedded digits, shared by a session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def run_train(
+    digits_root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> RunTrain:
+    """Run train.py's main in this process on the embedded digits; returns its exit code."""
+    import train
+
+    monkeypatch.setenv("VTCLIP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("DATA", str(digits_root))
+
+    def run(*argv: str) -> int:
+        # Dassl's logger takes standard output over for good
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", sys.stdout)
+            return train.main(list(argv))
+
+    return run

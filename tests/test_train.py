@@ -1,0 +1,257 @@
+"""train.py: what a run leaves behind, that runs repeat and resume, and bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vtclip import checkpoints
+from vtclip.results import read_result
+
+from .conftest import ROOT
+
+SHORT = ("DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "3", "FEATURES.VIEWS", "2")
+
+
+def head_of(folder: Path, epoch: int = 3) -> dict[str, torch.Tensor]:
+    return checkpoints.load(folder / "head" / f"model.pth.tar-{epoch}")["state_dict"]
+
+
+def test_a_run_leaves_everything_behind(run_train, tmp_path: Path) -> None:
+    assert run_train("--trainer", "VTCLIP", "--output-dir", str(tmp_path), *SHORT) == 0
+    result = read_result(tmp_path / "result.json")
+    assert (result.trainer, result.dataset, result.shots, result.seed) == ("VTCLIP", "Digits", 1, 1)
+    assert result.total == 719
+    assert result.accuracy == pytest.approx(100 * result.correct / 719)
+    assert result.templates == ["a photo of the number {}."]
+    assert result.selected_on == "last epoch"
+    assert result.epochs == 3
+    assert result.seconds["total"] > 0
+    assert result.peak_memory_mib > 0
+    assert {"python", "torch", "vtclip", "dassl"} <= result.versions.keys()
+    log = (tmp_path / "log.txt").read_text()
+    assert "Finish training" in log
+    assert "=> result" in log
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert config["OPTIM"]["MAX_EPOCH"] == 3
+    lists = json.loads((tmp_path / "few_shot_list.json").read_text())
+    assert len(lists["train"]) == 10
+    assert lists["digest"]["train"] == result.list_digest["train"]
+    assert not Path(lists["train"][0][0]).is_absolute()
+    assert list(tmp_path.glob("tensorboard/events*"))
+    checkpoint = tmp_path / "head" / "model.pth.tar-3"
+    assert checkpoint.stat().st_size < 2e6
+    assert sum(p.numel() for p in head_of(tmp_path).values()) == result.trainable_parameters + 1
+    assert not (tmp_path / "head" / checkpoints.UNFINISHED).exists()
+
+
+@pytest.mark.parametrize("views", ["0", "2"])
+def test_two_runs_of_one_seed_are_the_same(run_train, tmp_path: Path, views: str) -> None:
+    for name in "ab":
+        folder = str(tmp_path / name)
+        assert run_train("--output-dir", folder, *SHORT, "FEATURES.VIEWS", views) == 0
+    first, second = (head_of(tmp_path / name) for name in "ab")
+    assert all(first[key].equal(second[key]) for key in first)
+    results = [read_result(tmp_path / name / "result.json") for name in "ab"]
+    assert results[0].accuracy == results[1].accuracy
+    assert results[0].config_digest == results[1].config_digest
+
+
+def test_another_seed_is_another_run(run_train, tmp_path: Path) -> None:
+    for seed in ("0", "1"):
+        folder = str(tmp_path / seed)
+        assert run_train("--output-dir", folder, "--seed", seed, *SHORT) == 0
+    results = [read_result(tmp_path / seed / "result.json") for seed in ("0", "1")]
+    assert [r.seed for r in results] == [0, 1]
+    assert results[0].list_digest != results[1].list_digest
+    assert results[0].config_digest == results[1].config_digest
+
+
+def test_a_killed_run_resumes_to_the_numbers_of_an_unbroken_one(
+    run_train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainers.vtclip import VTCLIP
+
+    options = (*SHORT, "OPTIM.MAX_EPOCH", "6", "FEATURES.VIEWS", "0")
+    assert run_train("--output-dir", str(tmp_path / "whole"), *options) == 0
+
+    class Killed(BaseException):
+        pass
+
+    after_epoch = VTCLIP.after_epoch
+
+    def die_in_the_middle(trainer: VTCLIP) -> None:
+        after_epoch(trainer)
+        if trainer.epoch == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VTCLIP, "after_epoch", die_in_the_middle)
+        with pytest.raises(Killed):
+            run_train(
+                "--output-dir", str(tmp_path / "broken"), *options, "TRAIN.CHECKPOINT_FREQ", "3"
+            )
+    assert not (tmp_path / "broken" / "result.json").exists()
+
+    assert run_train("--output-dir", str(tmp_path / "broken"), *options) == 0
+    assert "(epoch=3)" in (tmp_path / "broken" / "log.txt").read_text() or any(
+        "(epoch=3)" in log.read_text() for log in (tmp_path / "broken").glob("log.txt-*")
+    )
+    whole, resumed = (head_of(tmp_path / name, 6) for name in ("whole", "broken"))
+    assert all(whole[key].equal(resumed[key]) for key in whole)
+    results = [read_result(tmp_path / name / "result.json") for name in ("whole", "broken")]
+    assert results[0].accuracy == results[1].accuracy
+
+
+def test_evaluation_repeats_the_accuracy(run_train, tmp_path: Path) -> None:
+    run, again = tmp_path / "run", tmp_path / "again"
+    assert run_train("--output-dir", str(run), *SHORT) == 0
+    evaluate = ("--eval-only", "--model-dir", str(run), "--output-dir", str(again), *SHORT)
+    assert run_train(*evaluate) == 0
+    assert run_train(*evaluate, "--load-epoch", "3") == 2  # options come last, as in CoOp
+    first, second = (read_result(folder / "result.json") for folder in (run, again))
+    assert first.accuracy == second.accuracy
+    assert second.evaluated == str(run)
+
+
+def test_best_on_validation_is_said_so(run_train, tmp_path: Path) -> None:
+    assert run_train("--output-dir", str(tmp_path), *SHORT, "TEST.FINAL_MODEL", "best_val") == 0
+    assert read_result(tmp_path / "result.json").selected_on == "val"
+    assert (tmp_path / "head" / "model-best.pth.tar").is_file()
+
+
+def test_step_zero_is_zero_shot(run_train, tmp_path: Path) -> None:
+    options = (*SHORT, "OPTIM.MAX_EPOCH", "0")
+    assert run_train("--output-dir", str(tmp_path), *options) == 0
+    result = read_result(tmp_path / "result.json")
+    assert result.accuracy == pytest.approx(result.zero_shot_accuracy, abs=1e-9)
+
+
+PLUGIN = """
+from dassl.engine import TRAINER_REGISTRY
+from torch.nn import functional as F
+from vtclip.engine import FrozenCLIPTrainer
+
+@TRAINER_REGISTRY.register(force=True)
+class HalfScale(FrozenCLIPTrainer):
+    def logits(self, features):
+        return 0.5 * self.scale * F.normalize(features.global_features, dim=-1) @ self.text_features.T
+"""
+
+
+def test_a_plug_in_registers_a_trainer(run_train, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "half_scale.py").write_text(PLUGIN)
+    monkeypatch.chdir(tmp_path)
+    config = str(ROOT / "configs" / "trainers" / "ZeroshotCLIP" / "tiny.yaml")
+    arguments = ("--plugin", "half_scale", "--trainer", "HalfScale", "--config-file", config)
+    assert run_train(*arguments, "--output-dir", str(tmp_path / "run")) == 0
+    result = read_result(tmp_path / "run" / "result.json")
+    assert result.accuracy == result.zero_shot_accuracy
+
+
+# ---- bad input: one line, exit code 2
+
+BAD_ARGUMENTS = {
+    "trainer": (["--trainer", "VTCLI"], "did you mean VTCLIP"),
+    "backbone": (["MODEL.BACKBONE.NAME", "RN51"], "did you mean RN50"),
+    "backbone without a file": (["--backbone", "RN51"], "--backbone RN51"),
+    "weights": (["MODEL.BACKBONE.NAME", "no/such/file.pt"], "no/such/file.pt"),
+    "dataset": (["DATASET.NAME", "Digit"], "did you mean Digits"),
+    "key": (["OPTIM.LRR", "1"], "did you mean OPTIM.LR"),
+    "type": (["OPTIM.MAX_EPOCH", "many"], "OPTIM.MAX_EPOCH: 'many'"),
+    "pair": (["OPTIM.MAX_EPOCH"], "OPTIM.MAX_EPOCH: has no value"),
+    "choice": (["TRAINER.VTCLIP.NORM", "pos"], "did you mean post"),
+    "range": (["TRAINER.VTCLIP.N_LAYERS", "0"], "TRAINER.VTCLIP.N_LAYERS: 0"),
+    "heads": (["TRAINER.VTCLIP.N_HEADS", "7"], "7 does not divide 128"),
+    "global token": (
+        ["TRAINER.VTCLIP.INCLUDE_GLOBAL", "True", "TRAINER.VTCLIP.VISUAL_TOKENS", "backbone"],
+        "INCLUDE_GLOBAL",
+    ),
+    "image size": (["INPUT.SIZE", "(32, 32)"], "INPUT.SIZE: (32, 32)"),
+    "template": (["DATASET.TEMPLATE", "no place"], "DATASET.TEMPLATE"),
+    "config file": (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such"),
+    "plug-in": (["--plugin", "no_such_module"], "--plugin no_such_module"),
+    "model folder": (["--eval-only", "--model-dir", "nowhere"], "nowhere/head: no checkpoint"),
+    "no model folder": (["--eval-only"], "--model-dir: missing"),
+    "resume": (["--resume", "nowhere"], "nothing to resume"),
+    "scheduler": (["OPTIM.LR_SCHEDULER", "cosin"], "did you mean cosine"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_bad_arguments_are_one_line(
+    case: str, run_train, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, expected = BAD_ARGUMENTS[case]
+    assert run_train("--output-dir", str(tmp_path / "out"), *arguments) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_a_loss_that_is_not_finite_names_the_rate(run_train, tmp_path: Path, capfd) -> None:
+    options = ("OPTIM.LR", "1e30", "OPTIM.NAME", "sgd", "OPTIM.WARMUP_EPOCH", "-1")
+    assert run_train("--output-dir", str(tmp_path), *SHORT, *options) == 2
+    assert "error: OPTIM.LR: the loss is" in capfd.readouterr().err
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_an_output_folder_that_cannot_be_written(run_train, tmp_path: Path, capfd) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run_train("--output-dir", str(tmp_path / "file" / "run")) == 2
+    assert "cannot be written" in capfd.readouterr().err
+
+
+def test_a_checkpoint_of_another_run_is_refused(run_train, tmp_path: Path, capfd) -> None:
+    run = tmp_path / "run"
+    assert run_train("--output-dir", str(run), *SHORT) == 0
+    path = run / "head" / "model.pth.tar-3"
+    evaluate = ("--eval-only", "--model-dir", str(run), "--output-dir", str(tmp_path / "again"))
+
+    fewer_classes = ("DATASET.SUBSAMPLE_CLASSES", "base")
+    assert run_train(*evaluate, *SHORT, *fewer_classes) == 2
+    assert "of another class list" in capfd.readouterr().err
+    assert run_train(*evaluate, *SHORT, *fewer_classes, "TRAINER.TRANSFER", "True") == 0
+
+    assert run_train(*evaluate, *SHORT, "TRAINER.VTCLIP.FFN_RATIO", "2.0") == 2
+    assert "does not fit TRAINER.VTCLIP" in capfd.readouterr().err
+
+    content = checkpoints.load(path)
+    content["origin"]["backbone"] = "RN50 (0123)"
+    checkpoints.save(content, path)
+    assert run_train(*evaluate, *SHORT) == 2
+    assert "of another backbone: RN50 (0123)" in capfd.readouterr().err
+
+    path.write_bytes(path.read_bytes()[:1000])
+    assert run_train(*evaluate, *SHORT) == 2
+    assert "truncated" in capfd.readouterr().err
+
+
+def test_resuming_with_another_configuration_names_the_key(
+    run_train, tmp_path: Path, capfd, monkeypatch
+) -> None:
+    from trainers.vtclip import VTCLIP
+
+    def stop(trainer: VTCLIP) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VTCLIP, "after_train", stop)
+        assert run_train("--output-dir", str(tmp_path), *SHORT, "TRAIN.CHECKPOINT_FREQ", "1") == 130
+    assert run_train("--resume", str(tmp_path), *SHORT, "OPTIM.LR", "0.5") == 2
+    assert "OPTIM.LR" in capfd.readouterr().err
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["OPTIM"]["LR"] != 0.5
+
+
+def test_help_does_not_load_torch() -> None:
+    code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
