@@ -1,0 +1,81 @@
+"""What a process of its own does in the tests: ask for the features of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vtclip.errors import run_command
+from vtclip.features import Encoding, FeatureStore, image_features, stored
+
+from .stub import StubBackbone, plain_transform
+
+Mishap = Literal["killed", "slow", "limited", "unprivileged"]
+NOBODY = 65534
+
+
+def run(folder: Path, root: Path, mishap: Mishap | None, output: Path) -> None:
+    """Write to `output` how many images were encoded and the digest of their features.
+
+    Mishaps: kill -9 in the middle of the second segment; slow, to be killed from outside; no file
+    can be larger than 1000 bytes; no right to write what is read-only.
+    """
+    torch.set_num_threads(1)
+    # the workers of a killed parent notice that it is gone only where they are its own children
+    multiprocessing.set_start_method("fork", force=True)
+    with (
+        output.open("w", buffering=1) as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        code = run_command(lambda: _encode(folder, root, mishap))
+    sys.exit(code)
+
+
+def _encode(folder: Path, root: Path, mishap: Mishap | None) -> None:
+    backbone = StubBackbone()
+    stored.SEGMENT_BYTES = 1  # a segment a batch
+    if mishap == "killed":
+        _kill_at_fsync(3)  # the description, a segment, a segment
+    elif mishap == "slow":
+        backbone.first.register_forward_pre_hook(lambda *_: time.sleep(0.3))
+    elif mishap == "limited":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    elif mishap == "unprivileged" and os.geteuid() == 0:
+        os.setuid(NOBODY)
+    source = image_features(
+        sorted(folder.iterdir()),
+        Encoding(backbone, plain_transform, "plain"),
+        cache=FeatureStore(root),
+        batch_size=4,
+        # a worker hands over images in files, which are limited too
+        workers=0 if mishap in ("limited", "unprivileged") else 1,
+    )
+    features = source.fetch(torch.arange(len(source)))
+    assert features.spatial_features is not None
+    digest = hashlib.sha256()
+    for tensor in (features.global_features, features.spatial_features):
+        digest.update(tensor.numpy().tobytes())
+    print(backbone.encoded, digest.hexdigest())
+
+
+def _kill_at_fsync(count: int) -> None:
+    real = os.fsync
+    calls = iter(range(1, count + 1))
+
+    def fsync(handle: int) -> None:
+        if next(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(handle)
+
+    os.fsync = fsync  # type: ignore[assignment]

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vtclip.errors import run_command
+from vtclip.features import Encoding, FeatureStore, image_features
+from vtclip.features.__main__ import main
+from vtclip.features.store import default_root
+
+
+@pytest.fixture
+def store(tmp_path: Path, paths: list[Path], encoding: Encoding) -> FeatureStore:
+    """Two shelves: ten images with joint tokens and four without, and ten of a view."""
+    store = FeatureStore(tmp_path / "store")
+    for chosen, list_of_images in [
+        (replace(encoding, tokens=None), paths[:4]),
+        (encoding, paths),
+        (replace(encoding, view=0), paths),
+    ]:
+        image_features(list_of_images, chosen, cache=store, workers=0)
+    return store
+
+
+def age(store: FeatureStore, view: int | None, days: float) -> None:
+    for shelf in store.shelves():
+        if shelf.description["view"] == view:
+            then = time.time() - days * 86400
+            os.utime(shelf.folder / "encoding.json", (then, then))
+
+
+def test_ls(store: FeatureStore, capsys: pytest.CaptureFixture[str]) -> None:
+    age(store, None, 3)
+    assert main(["ls", "--root", str(store.root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [line.split() for line in lines[2:-1]]
+    assert [row[1:7] for row in cells] == [
+        ["stub", "plain", "fp32", "0", "joint", "10"],
+        ["stub", "plain", "fp32", "-", "joint", "10"],
+        ["stub", "plain", "fp32", "-", "none", "4"],
+    ]
+    assert [row[-1] for row in cells] == ["0.0", "3.0", "3.0"]
+    assert lines[-1].startswith(f"{store.root}: ")
+
+
+def test_ls_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "--root", str(tmp_path / "none")]) == 0
+    assert "0.0 MB" in capsys.readouterr().out
+
+
+def test_verify_removes_what_is_damaged(
+    store: FeatureStore,
+    paths: list[Path],
+    encoding: Encoding,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["verify", "--root", str(store.root)]) == 0
+    capsys.readouterr()
+    segment = store.shelves()[0].segments()[0].path
+    content = bytearray(segment.read_bytes())
+    content[-1] ^= 1  # the size stays
+    segment.write_bytes(content)
+    assert main(["verify", "--root", str(store.root)]) == 1
+    assert "1 damaged, removed" in capsys.readouterr().out
+    assert not segment.exists()
+    assert main(["verify", "--root", str(store.root)]) == 0
+
+
+def test_prune_by_age_and_all(store: FeatureStore, capsys: pytest.CaptureFixture[str]) -> None:
+    age(store, 0, 31)
+    root = ["--root", str(store.root)]
+    assert main(["prune", *root, "--older-than", "30"]) == 0
+    assert [shelf.description["view"] for shelf in store.shelves()] == [None]
+    assert main(["prune", *root, "--all"]) == 0
+    assert store.shelves() == []
+    assert capsys.readouterr().out.count("MB removed") == 2
+    with pytest.raises(SystemExit):
+        main(["prune", *root])
+
+
+def test_prune_leaves_alone_what_is_being_written(
+    store: FeatureStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf = store.shelves()[0]
+    with shelf.writing():
+        main(["prune", "--root", str(store.root), "--all"])
+    assert "in use by a writer" in capsys.readouterr().out
+    assert [left.folder for left in store.shelves()] == [shelf.folder]
+
+
+def test_use_is_noted(store: FeatureStore, paths: list[Path], encoding: Encoding) -> None:
+    age(store, None, 100)
+    image_features(paths, encoding, cache=store, workers=0)
+    assert all(time.time() - shelf.last_use < 60 for shelf in store.shelves())
+
+
+def test_a_damaged_description_is_one_line(
+    store: FeatureStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store.shelves()[0].folder / "encoding.json").write_text("{")
+    assert run_command(lambda: main(["ls", "--root", str(store.root)])) == 2
+    assert "encoding.json: not JSON" in capsys.readouterr().err
+
+
+def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VTCLIP_CACHE", str(tmp_path))
+    assert default_root() == tmp_path
+    monkeypatch.delenv("VTCLIP_CACHE")
+    assert default_root().parts[-2:] == ("vtclip", "features")
+
+
+def test_the_command_does_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from vtclip.features.__main__ import main; "
+        f"main(['ls', '--root', {str(tmp_path)!r}]); sys.exit('torch' in sys.modules)"
+    )
+    folder = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
