@@ -6,11 +6,25 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 RunTrain = Callable[..., int]
+
+
+class Lent:
+    """A stream that its borrower may close without effect, as the real Dassl's logger does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        self._stream.flush()
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +55,7 @@ def run_train(
     def run(*argv: str) -> int:
         # Dassl's logger takes standard output over for good
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", sys.stdout)
+            patch.setattr(sys, "stdout", Lent(sys.stdout))
             return train.main(list(argv))
 
     return run

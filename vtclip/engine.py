@@ -354,7 +354,7 @@ class FrozenCLIPTrainer(TrainerX):
                     f"({str(error).splitlines()[-1].strip()})."
                 ) from error
             print(f"Load {path} (epoch={content['epoch']}, val_result={content['val_result']})")
-        self._evaluated = str(directory)
+        self._evaluated = str(Path(directory).absolute())
 
     def resume_model_if_exist(self, directory: StrPath) -> int:
         """Go on from what an unfinished run left; return the epoch to start with.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -30,7 +31,8 @@ def run_command(main: Callable[[], int | None]) -> int:
     """Run the body of a command line and return its exit code.
 
     Returns:
-        What `main` returns (0 for None), 2 for a :class:`UserError`, 130 for Ctrl-C.
+        What `main` returns (0 for None), 2 for a :class:`UserError`, 130 for Ctrl-C, 0 where
+        the reader of the output has gone.
     """
     try:
         return main() or 0
@@ -40,3 +42,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # `| head` has read enough; what is still buffered has nowhere to go at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

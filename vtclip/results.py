@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from vtclip.errors import UserError
 from vtclip.files import read_json, write_json
 
 RESULT_FILE = "result.json"
+PERCENTAGES = ("accuracy", "macro_f1", "zero_shot_accuracy")
 SCHEMA = 1
 
 SELECTED_LAST = "last epoch"
@@ -105,23 +107,32 @@ def read_result(path: Path) -> Result:
     """Read a result file.
 
     Raises:
-        UserError: it is missing, not JSON, of another schema, or lacks a value.
+        UserError: it is missing, not JSON, of another schema, or a value is missing or impossible.
     """
     raw: Any = read_json(path)
     if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
         raise UserError(f"{path}: not a result of schema {SCHEMA}; run the seed again.")
-    known = {f.name for f in fields(Result)}
-    missing = sorted(
-        f.name
-        for f in fields(Result)
-        if f.name not in raw and f.name not in {"evaluated", "per_class"}
-    )
-    if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; run the seed again.")
-    values = {name: value for name, value in raw.items() if name in known}
+    problems = [problem for f in fields(Result) for problem in _problems(f.name, raw)]
+    if problems:
+        raise UserError(f"{path}: {', '.join(problems)}; run the seed again.")
+    values = {f.name: raw[f.name] for f in fields(Result)}
     if values["search"] is not None:
         values["search"] = Search(**values["search"])
     return Result(**values)
+
+
+def _problems(name: str, raw: dict[str, Any]) -> list[str]:
+    """Name what is wrong with one value of a result file: nothing, or one thing."""
+    if name not in raw:
+        return [f"lacks {name}"]
+    value = raw[name]
+    if name in PERCENTAGES and not (
+        isinstance(value, float | int) and math.isfinite(value) and 0 <= value <= 100
+    ):
+        return [f"{name} is {value!r}, not a percentage"]
+    if name == "search" and value is not None and set(value) != {f.name for f in fields(Search)}:
+        return ["search is of another form"]
+    return []
 
 
 def is_complete(folder: Path) -> bool:
