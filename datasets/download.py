@@ -19,7 +19,8 @@ TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
 PAUSE_S = 2.0
 # in a row, without a byte gained
 MAX_FAILURES = 5
-PIECE = 1 << 18
+# what a broken transfer loses at most
+PIECE = 1 << 16
 DRIVE = "drive:"
 
 

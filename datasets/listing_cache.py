@@ -31,7 +31,7 @@ def _read(path: Path) -> dict[str, tuple[int, list[str]]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return {name: (changed, names) for name, changed, names in map(json.loads, lines)}
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         # absent or spoilt: what it remembers can be listed again
         return {}
 

@@ -86,14 +86,15 @@ def prepare(dataset: ImageDataset) -> Sizes:
         UserError: a file cannot be had, or files must be fetched by hand (says which and where).
     """
     root, work = dataset.root, dataset.root / WORK_FOLDER / dataset.key
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        with FileLock(work.with_suffix(".lock")):
-            for source in dataset.sources:
-                install(source, root, work)
-            shutil.rmtree(work)
-    except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror or error}).") from error
+    if not all(_is_there(source, root) for source in dataset.sources):
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            with FileLock(work.with_suffix(".lock")):
+                for source in dataset.sources:
+                    install(source, root, work)
+                shutil.rmtree(work)
+        except OSError as error:
+            raise UserError(f"{root}: cannot be written ({error.strerror or error}).") from error
     try:
         return dataset.checked(allow_random=False).sizes
     except UserError as error:

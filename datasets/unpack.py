@@ -45,6 +45,9 @@ def _tar_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     f"{archive}: holds {member.name!r}, a link or device; do not use this file."
                 )
             yield member.name, file
+        # a tar file ends in a block of zeros, or was cut between two files
+        if tar.fileobj and tar.fileobj.tell() <= tar.offset:
+            raise BadArchive(f"{archive}: truncated or corrupt (it has no end).")
         # compressors keep their checksum behind the last file
         while tar.fileobj and tar.fileobj.read(BLOCK):
             pass
