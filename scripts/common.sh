@@ -35,8 +35,8 @@ check() {
 # method_options TRAINER DATASET SHOTS: what a method's authors vary by dataset or shots
 method_options() {
   case "$1:$2:$3" in
-    CoOp:imagenet:* | CoOp:*:1) echo OPTIM.MAX_EPOCH 50 ;;
-    CoOp:*:2 | CoOp:*:4) echo OPTIM.MAX_EPOCH 100 ;;
+    CoOp:imagenet:* | CoOp:*:1 | VTCLIP:imagenet:* | VTCLIP:*:1) echo OPTIM.MAX_EPOCH 50 ;;
+    CoOp:*:2 | CoOp:*:4 | VTCLIP:*:2 | VTCLIP:*:4) echo OPTIM.MAX_EPOCH 100 ;;
     TipAdapterF:eurosat:*) echo OPTIM.MAX_EPOCH 100 ;;
   esac
 }

@@ -1,0 +1,1 @@
+"""Commands that write the pages of docs/ from runs of the project itself."""
