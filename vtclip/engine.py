@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -47,11 +47,13 @@ from vtclip.files import write_json, write_text
 from vtclip.prompts import TEMPLATES, check_template, templates_for
 from vtclip.provenance import config_digest, peak_memory_mib, run_settings, versions
 from vtclip.results import (
+    RESULT_FILE,
     SELECTED_LAST,
     SELECTED_NOTHING,
     SELECTED_VAL,
     Result,
     Search,
+    read_result,
     write_result,
 )
 from vtclip.schedule import learning_rate
@@ -135,15 +137,24 @@ class FrozenCLIPTrainer(TrainerX):
         Raises:
             UserError: the dataset has no such images.
         """
-        if not self._items(split):
-            raise UserError(
-                f"DATASET.NAME {self.cfg.DATASET.NAME}: has no {split} images at "
-                f"DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, which "
-                f"{self.cfg.TRAINER.NAME} needs."
-            )
+        self._require(split)
         with self._clock("features"):
             source = self.supply.split(split)
             return self._whole(source), self._labels(split).to(self.device)
+
+    @torch.no_grad()
+    def scores(self, split: str, score: Callable[[Features], Tensor]) -> tuple[Tensor, Tensor]:
+        """Return `score` of all batches of "train" or "val", [N, ...], and labels [N].
+
+        Raises:
+            UserError: the dataset has no such images.
+        """
+        self._require(split)
+        source, size = self.supply.split(split), self.cfg.DATALOADER.TEST.BATCH_SIZE
+        labels = self._labels(split)
+        batches = FeatureLoader([source], labels, size)
+        parts = [score(batch["features"].to(self.device)) for batch in batches]
+        return torch.cat(parts), labels.to(self.device)
 
     def train_views(self, count: int) -> list[Features]:
         """Return `count` augmented views of the training images, each in their order."""
@@ -185,6 +196,7 @@ class FrozenCLIPTrainer(TrainerX):
         self.search_result: Search | None = None
         self.chosen: dict[str, float] = {}
         self._evaluated = ""
+        self._trains = False
         # the head starts alike whatever was drawn, cached or downloaded before
         self._seed(0)
         self.head = self.build_head()
@@ -233,7 +245,7 @@ class FrozenCLIPTrainer(TrainerX):
         )
 
     def _bank_supply(self, bank: Any) -> Supply:
-        if self.tokens() and bank.splits["test"].spatial_features is None:
+        if self.tokens() and bank.test.spatial_features is None:
             raise UserError(
                 f"DATASET.FEATURE_BANK: has no spatial features, which {self.cfg.TRAINER.NAME} "
                 "needs; use images, or a bank that has them."
@@ -253,6 +265,7 @@ class FrozenCLIPTrainer(TrainerX):
 
     def before_train(self) -> None:
         """Resume where there is something to resume, then build the training loader."""
+        self._trains = True
         super().before_train()
         self._write_run_files()
         if self.head is not None:
@@ -342,10 +355,11 @@ class FrozenCLIPTrainer(TrainerX):
         """
         if not directory and self._models:
             raise UserError("--model-dir: missing; it names the folder of the run to evaluate.")
+        origin = self._origin(transfer=True)
         for name, model in self._models.items():
             path = checkpoints.find(Path(directory) / name, epoch)
             content = checkpoints.load(path)
-            checkpoints.check_origin(path, content, self._origin(transfer=True))
+            checkpoints.check_origin(path, content, origin)
             try:
                 model.load_state_dict(content["state_dict"])
             except RuntimeError as error:
@@ -354,7 +368,26 @@ class FrozenCLIPTrainer(TrainerX):
                     f"({str(error).splitlines()[-1].strip()})."
                 ) from error
             print(f"Load {path} (epoch={content['epoch']}, val_result={content['val_result']})")
-        self._evaluated = str(Path(directory).absolute())
+        # a run that trains loads its own best epoch, and has chosen nothing yet
+        if directory and not self._trains:
+            self._evaluated = str(Path(directory).absolute())
+            self._recall(Path(directory) / RESULT_FILE)
+
+    def _recall(self, path: Path) -> None:
+        """Take over what the evaluated run chose; searching again may see other images or classes.
+
+        Raises:
+            UserError: a method without checkpoint would be rebuilt from other images.
+        """
+        if not path.is_file():
+            return
+        result = read_result(path)
+        if not self._models and not self.cfg.TRAINER.TRANSFER:
+            lists = {"few-shot list": self._list_digests().get("train", "")}
+            rebuilt_from = {"few-shot list": result.list_digest.get("train", "")}
+            checkpoints.check_origin(path, {"origin": rebuilt_from}, lists)
+        self.search_result = result.search
+        self.chosen = dict(result.search.chosen) if result.search else {}
 
     def resume_model_if_exist(self, directory: StrPath) -> int:
         """Go on from what an unfinished run left; return the epoch to start with.
@@ -432,6 +465,11 @@ class FrozenCLIPTrainer(TrainerX):
             with self._clock("search"):
                 self.search_result = self.search()
             if self.search_result is not None:
+                if self._evaluated and self.cfg.TRAINER.TRANSFER:
+                    raise UserError(
+                        f"{self._evaluated}: has no {RESULT_FILE} that says which "
+                        f"{', '.join(self.search_result.chosen)} to take; finish its run first."
+                    )
                 self.chosen = self.search_result.chosen
                 print(f"Chosen on val: {self.chosen}")
         print(f"Evaluate on the *{split}* set")
@@ -516,6 +554,14 @@ class FrozenCLIPTrainer(TrainerX):
 
     def _whole(self, source: FeatureSource) -> Features:
         return source.fetch(torch.arange(len(source))).to(self.device)
+
+    def _require(self, split: str) -> None:
+        if not self._items(split):
+            raise UserError(
+                f"DATASET.NAME {self.cfg.DATASET.NAME}: has no {split} images at "
+                f"DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, which "
+                f"{self.cfg.TRAINER.NAME} needs."
+            )
 
     def _items(self, split: str) -> list[Any]:
         return list(getattr(self.dm.dataset, SPLITS[split]) or [])

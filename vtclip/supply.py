@@ -120,8 +120,8 @@ class BankSupply:
 
     Attributes:
         bank: what the dataset FeatureBank exposes: text [K, D], logit_scale, fingerprint,
-            backbone, and for "train", "val" and "test" global features [N, D] and spatial
-            features [N, S, C] or None.
+            backbone, and as train_x, val and test global features [N, D] and spatial features
+            [N, S, C] or None.
     """
 
     bank: Any
@@ -132,7 +132,7 @@ class BankSupply:
         self.fingerprint: str = self.bank.fingerprint
         self.scale = float(self.bank.logit_scale)
         self.embed_dim: int = self.bank.text.shape[1]
-        spatial = self.bank.splits["test"].spatial_features
+        spatial = self.bank.test.spatial_features
         self.backbone_dim: int = self.embed_dim if spatial is None else spatial.shape[2]
 
     def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
@@ -150,7 +150,7 @@ class BankSupply:
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`Supply`."""
-        part = self.bank.splits[name]
+        part = {"train": self.bank.train_x, "val": self.bank.val, "test": self.bank.test}[name]
         spatial = part.spatial_features
         return MemoryFeatures(
             torch.as_tensor(part.global_features).float(),
