@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from vtclip.errors import UserError
 from vtclip.files import read_json
 
 PARTS = ("train", "val", "test")
+# an empty part, "." or ".." between slashes, and what Windows reads as a slash or a drive
+UNSAFE = re.compile(r"(?:\A|/)\.{0,2}(?:/|\Z)|\\|\0|\A.:")
 
 
 class Item(NamedTuple):
@@ -64,9 +67,7 @@ class Lists:
 
 def safe_path(path: str) -> bool:
     """Tell whether `path` is relative, with forward slashes, and stays in its folder."""
-    if "\\" in path or "\0" in path or path[1:2] == ":":
-        return False
-    return not any(part in {"", ".", ".."} for part in path.split("/"))
+    return not UNSAFE.search(path)
 
 
 def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
@@ -74,14 +75,12 @@ def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
         raise UserError(f"{path}: {part!r} is not a list of [image, label, class name].")
     items = []
     for number, entry in enumerate(entries):
-        match entry:
-            case [str(image), int(label), str(classname)] if not isinstance(label, bool):
-                pass
-            case _:
-                raise UserError(
-                    f"{path}: entry {number} of {part!r} is {entry!r}, not "
-                    "[image, label, class name]; fetch the file anew."
-                )
+        if [*map(type, entry if isinstance(entry, list) else ())] != [str, int, str]:
+            raise UserError(
+                f"{path}: entry {number} of {part!r} is {entry!r}, not "
+                "[image, label, class name]; fetch the file anew."
+            )
+        image, label, classname = entry
         if not safe_path(image):
             raise UserError(
                 f"{path}: entry {number} of {part!r} names {image!r}, which lies outside the "
