@@ -157,7 +157,12 @@ class FrozenCLIPTrainer(TrainerX):
         return torch.cat(parts), labels.to(self.device)
 
     def train_views(self, count: int) -> list[Features]:
-        """Return `count` augmented views of the training images, each in their order."""
+        """Return `count` augmented views of the training images, each in their order.
+
+        Raises:
+            UserError: the dataset has no training images.
+        """
+        self._require("train")
         with self._clock("features"):
             return [self._whole(view) for view in self.supply.train_views(count)]
 
@@ -266,6 +271,8 @@ class FrozenCLIPTrainer(TrainerX):
     def before_train(self) -> None:
         """Resume where there is something to resume, then build the training loader."""
         self._trains = True
+        if self.head is not None:
+            self._require("train")
         super().before_train()
         self._write_run_files()
         if self.head is not None:
@@ -564,6 +571,9 @@ class FrozenCLIPTrainer(TrainerX):
             )
 
     def _items(self, split: str) -> list[Any]:
+        if split == "train" and getattr(self.dm.dataset, "test_only", False):
+            # its train_x is the test list, for Dassl to take class names from
+            return []
         return list(getattr(self.dm.dataset, SPLITS[split]) or [])
 
     def _labels(self, split: str) -> Tensor:
