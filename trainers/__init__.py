@@ -1,5 +1,21 @@
 """The methods, one file each; importing this package registers them all with Dassl."""
 
-from trainers import vtclip, zsclip
+from trainers import (
+    calip,
+    clip_adapter,
+    coop,
+    linear_probe,
+    tip_adapter,
+    vtclip,
+    zsclip,
+)
 
-__all__ = ["vtclip", "zsclip"]
+__all__ = [
+    "calip",
+    "clip_adapter",
+    "coop",
+    "linear_probe",
+    "tip_adapter",
+    "vtclip",
+    "zsclip",
+]

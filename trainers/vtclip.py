@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
-from torch.nn import functional as F
 
 from vtclip.attention import VisualGuidedAttention
 from vtclip.backbones import VisualTokens
-from vtclip.engine import FrozenCLIPTrainer
+from vtclip.engine import FrozenCLIPTrainer, StrPath
 from vtclip.errors import UserError
 from vtclip.features import Features
+from vtclip.methods.zero_shot import cosine_logits
+from vtclip.results import Search
+from vtclip.search import grid_search
+
+WEIGHTS = [step / 20 for step in range(21)]
 
 
 @TRAINER_REGISTRY.register()
@@ -66,12 +70,32 @@ class VTCLIP(FrozenCLIPTrainer):
         options = self.cfg.TRAINER.VTCLIP
         weight = self.chosen.get("clip_logit_weight", options.CLIP_LOGIT_WEIGHT)
         guided = self.guided_logits(features)
-        if not weight:
-            return guided
-        zero_shot = (
-            self.scale * F.normalize(features.global_features, dim=-1) @ self.text_features.T
+        return torch.lerp(guided, self.zero_shot_logits(features), weight) if weight else guided
+
+    def search(self) -> Search | None:
+        """Choose the weight on CLIP's own logits, where TRAINER.VTCLIP.SEARCH_WEIGHT is True."""
+        if not self.cfg.TRAINER.VTCLIP.SEARCH_WEIGHT:
+            return None
+        guided, labels = self.scores("val", self.guided_logits)
+        zero_shot, _ = self.scores("val", self.zero_shot_logits)
+        return grid_search(
+            lambda clip_logit_weight: torch.lerp(guided, zero_shot, clip_logit_weight),
+            labels,
+            grid={"clip_logit_weight": WEIGHTS},
         )
-        return (1 - weight) * guided + weight * zero_shot
+
+    def load_model(self, directory: StrPath, epoch: int | None = None) -> None:
+        """Load the attention module; see the base class."""
+        super().load_model(directory, epoch)
+        if self.cfg.TRAINER.TRANSFER and self.cfg.TRAINER.VTCLIP.SELF_ATTENTION:
+            print(
+                "TRAINER.VTCLIP.SELF_ATTENTION True: the texts attend to each other, so to a new "
+                "class list; results depend on which classes are in it."
+            )
+
+    def zero_shot_logits(self, features: Features) -> Tensor:
+        """Return zero-shot CLIP's logits [B, K]."""
+        return cosine_logits(features.global_features, self.text_features, self.scale)
 
     def guided_logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the visual-guided texts alone."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
-from torch.nn import functional as F
 
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
+from vtclip.methods.zero_shot import cosine_logits
 
 
 @TRAINER_REGISTRY.register()
@@ -18,7 +18,7 @@ class ZeroshotCLIP(FrozenCLIPTrainer):
 
     def logits(self, features: Features) -> Tensor:
         """Return `s * g . T`, [B, K]."""
-        return self.scale * F.normalize(features.global_features, dim=-1) @ self.text_features.T
+        return cosine_logits(features.global_features, self.text_features, self.scale)
 
 
 @TRAINER_REGISTRY.register()

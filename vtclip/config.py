@@ -55,10 +55,29 @@ EXTENSIONS: dict[str, Any] = {
             "RESIDUAL_RATIO": 1.0,
             "RESIDUAL_LEARNT": False,
             "CLIP_LOGIT_WEIGHT": 0.0,
+            # choose CLIP_LOGIT_WEIGHT on the few-shot validation images
+            "SEARCH_WEIGHT": False,
             "ZERO_INIT": True,
             "PROMPT": "auto",
             "MAX_PAIRS": 8192,
         },
+        # named as in CoOp
+        "COOP": {
+            "N_CTX": 16,
+            # words that the context starts from, in place of N_CTX random vectors
+            "CTX_INIT": "",
+            # one context for each class
+            "CSC": False,
+            "CLASS_TOKEN_POSITION": "end",
+        },
+        "CLIPADAPTER": {
+            "REDUCTION": 4,
+            # in training; validation chooses the one that is tested
+            "RATIO": 0.2,
+        },
+        # ALPHA and BETA hold in training; validation chooses those that are tested
+        "TIPADAPTER": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 1.0},
+        "TIPADAPTERF": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 1.0},
     },
 }
 
@@ -73,6 +92,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "TRAINER.VTCLIP.NORM": ("post", "pre"),
     "TRAINER.VTCLIP.VISUAL_TOKENS": ("joint", "backbone"),
     "TRAINER.VTCLIP.PROMPT": ("auto", "single", "ensemble"),
+    "TRAINER.COOP.CLASS_TOKEN_POSITION": ("end", "middle", "front"),
 }
 
 # keys that take numbers of an interval, both ends included
@@ -89,6 +109,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "TRAINER.VTCLIP.DROPOUT": (0, 0.99),
     "TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT": (0, 1),
     "TRAINER.VTCLIP.MAX_PAIRS": (0, math.inf),
+    "TRAINER.COOP.N_CTX": (1, 1000),
+    "TRAINER.CLIPADAPTER.REDUCTION": (1, 10_000),
+    "TRAINER.CLIPADAPTER.RATIO": (0, 1),
+    "TRAINER.TIPADAPTER.AUGMENT_EPOCHS": (1, 1000),
+    "TRAINER.TIPADAPTERF.AUGMENT_EPOCHS": (1, 1000),
+    "TRAINER.TIPADAPTERF.ALPHA": (0, math.inf),
+    "TRAINER.TIPADAPTERF.BETA": (1e-12, math.inf),
 }
 
 

@@ -1,0 +1,89 @@
+"""CoOp (arXiv 2109.01134): learnt context words through the frozen text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from vtclip.backbones import Backbone
+from vtclip.engine import FrozenCLIPTrainer
+from vtclip.errors import UserError
+from vtclip.features import Features
+from vtclip.methods.coop import PromptLearner
+from vtclip.methods.zero_shot import cosine_logits
+from vtclip.supply import ImageSupply
+
+
+@TRAINER_REGISTRY.register()
+class CoOp(FrozenCLIPTrainer):
+    """Trains the context; its switches are TRAINER.COOP, named as in CoOp."""
+
+    head: PromptLearner
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """See the base class; one context a class is of no use to other classes."""
+        super().check_cfg(cfg)
+        if cfg.TRAINER.COOP.CSC:
+            self.other_classes = "TRAINER.COOP.CSC True learnt one context for each class."
+
+    def build_head(self) -> PromptLearner:
+        """Return the prompt learner.
+
+        Raises:
+            UserError: there is no text encoder, or a prompt is too long for it.
+        """
+        if not isinstance(self.supply, ImageSupply):
+            raise UserError(
+                "DATASET.FEATURE_BANK: has no text encoder, which CoOp trains through; use images."
+            )
+        self._texts: Tensor | None = None
+        self.backbone: Backbone = self.supply.encoding.backbone
+        names = [name.replace("_", " ") for name in self.classnames]
+        context = self._initial_context(len(names))
+        # one token each, which the context vectors take the place of
+        words = " ".join(["X"] * context.shape[-2])
+        tokens = self.backbone.tokenize([f"{words} {name}." for name in names])
+        self.ends = tokens.ends.to(self.device)
+        return PromptLearner(
+            context,
+            self._embed(tokens.ids),
+            # a prompt is start, words, end
+            [int(end) - 1 for end in self.backbone.tokenize(names).ends],
+            self.cfg.TRAINER.COOP.CLASS_TOKEN_POSITION,
+        )
+
+    def _initial_context(self, n_classes: int) -> Tensor:
+        """Return [M, W], or [K, M, W] with one context a class."""
+        options = self.cfg.TRAINER.COOP
+        if options.CTX_INIT:
+            tokens = self.backbone.tokenize([options.CTX_INIT.replace("_", " ")])
+            context = self._embed(tokens.ids)[0, 1 : int(tokens.ends[0])]
+        else:
+            width = self._embed(torch.zeros(1, 1, dtype=torch.int64)).shape[-1]
+            context = nn.init.normal_(torch.empty(options.N_CTX, width), std=0.02)
+        print(f"Number of context tokens: {len(context)}")
+        return context.repeat(n_classes, 1, 1) if options.CSC else context
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.backbone.embed(ids.to(self.device)).cpu()
+
+    def set_model_mode(self, mode: str = "train", names: str | Iterable[str] | None = None) -> None:
+        """Switch the mode; outside training the prompts are encoded once, not once a batch."""
+        super().set_model_mode(mode, names)
+        self._texts = None
+        if mode != "train":
+            with torch.no_grad():
+                self._texts = self.encode_prompts()
+
+    def encode_prompts(self) -> Tensor:
+        """Return the text features [K, D] of the prompts as they are now."""
+        return self.backbone.encode_embeddings(self.head(), self.ends)
+
+    def logits(self, features: Features) -> Tensor:
+        """Compare the images with the learnt prompts, [B, K]."""
+        texts = self.encode_prompts() if self._texts is None else self._texts
+        return cosine_logits(features.global_features, texts, self.scale)
