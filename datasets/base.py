@@ -15,7 +15,7 @@ from vtclip.prompts import PHOTO, TEMPLATES, check_template
 from .listing import image_tree, missing_images
 from .sampling import MAX_VAL_SHOTS, kept_labels, random_lists, relabel, without
 from .sources import Source
-from .split import Item, Lists, Sizes, check_labels, describe, read_split, short_classes
+from .split import Item, Lists, Sizes, check_labels, classes_of, describe, read_split, short_classes
 
 
 class ImageDataset(DatasetBase):
@@ -75,7 +75,9 @@ class ImageDataset(DatasetBase):
 
         train, val = self.few_shots(lists, cfg.DATASET.NUM_SHOTS)
         reference = train or lists.test
-        labels = kept_labels((i.label for i in reference), cfg.DATASET.SUBSAMPLE_CLASSES)
+        labels = kept_labels(
+            (label for label, _ in classes_of(reference)), cfg.DATASET.SUBSAMPLE_CLASSES
+        )
         self.original_labels = list(labels)
         self.few_shot_lists = {"train": relabel(train, labels), "val": relabel(val, labels)}
         self.test_list = relabel(lists.test, labels)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ class Item(NamedTuple):
     path: str
     label: int
     classname: str
+
+
+LABEL_AND_NAME = itemgetter(1, 2)
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,13 @@ class Lists:
     @property
     def sizes(self) -> Sizes:
         """Images a part, and the number of classes."""
-        labels = {item.label for item in self.train or self.test}
-        return Sizes(len(self.train), len(self.val), len(self.test), len(labels))
+        classes = len(classes_of(self.train or self.test))
+        return Sizes(len(self.train), len(self.val), len(self.test), classes)
+
+
+def classes_of(items: Iterable[Item]) -> set[tuple[int, str]]:
+    """Return the pairs of label and class name among `items`."""
+    return set(map(LABEL_AND_NAME, items))
 
 
 def safe_path(path: str) -> bool:
@@ -118,24 +127,19 @@ def check_labels(lists: Lists, source: Path) -> None:
         UserError: a hole, an empty class name, a label with two names, a part without images,
             or a label in val or test that train lacks.
     """
-    names: dict[int, str] = {}
-    reference = lists.train or lists.test
-    if not lists.test or not reference:
+    if not lists.test:
         raise UserError(f"{source}: has no test images.")
-    for item in reference:
-        names.setdefault(item.label, item.classname)
+    names = dict(sorted(classes_of(lists.train or lists.test), reverse=True))
     holes = sorted(set(range(max(names) + 1)) - set(names))
     if holes or min(names) < 0:
         wrong = f"no image has label {holes[0]}" if holes else f"label {min(names)} is below 0"
         raise UserError(f"{source}: labels must run from 0 to {max(names)}, but {wrong}.")
-    for item in (*lists.train, *lists.val, *lists.test):
-        name = names.get(item.label)
-        if name is None:
-            raise UserError(f"{source}: {item.path} has label {item.label}, unknown in training.")
-        if name != item.classname:
-            raise UserError(
-                f"{source}: label {item.label} is both {name!r} and {item.classname!r}."
-            )
+    for part in (lists.train, lists.val, lists.test):
+        for label, name in sorted(classes_of(part)):
+            if label not in names:
+                raise UserError(f"{source}: {name!r} has label {label}, unknown in training.")
+            if name != names[label]:
+                raise UserError(f"{source}: label {label} is both {names[label]!r} and {name!r}.")
     for label, name in names.items():
         if not name.strip():
             raise UserError(f"{source}: the class name of label {label} is empty.")
@@ -152,5 +156,5 @@ def describe(found: Sizes, known: Sizes) -> str:
 
 def short_classes(train: Iterable[Item], shots: int) -> dict[str, int]:
     """Return the classes that have fewer than `shots` images, with their numbers of images."""
-    counts = Counter((item.label, item.classname) for item in train)
+    counts = Counter(map(LABEL_AND_NAME, train))
     return {name: count for (_, name), count in counts.items() if count < shots}
