@@ -79,26 +79,31 @@ def install(source: Source, root: Path, work: Path) -> None:
         _put(folder / name, root / target)
 
 
+def _install_all(dataset: ImageDataset) -> None:
+    root, work = dataset.root, dataset.root / WORK_FOLDER / dataset.key
+    if all(_is_there(source, root) for source in dataset.sources):
+        return
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(work.with_suffix(".lock")):
+            for source in dataset.sources:
+                install(source, root, work)
+            shutil.rmtree(work)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be written ({error.strerror or error}).") from error
+
+
 def prepare(dataset: ImageDataset) -> Sizes:
     """Bring `dataset` into its data root and return its sizes.
 
     Raises:
         UserError: a file cannot be had, or files must be fetched by hand (says which and where).
     """
-    root, work = dataset.root, dataset.root / WORK_FOLDER / dataset.key
-    if not all(_is_there(source, root) for source in dataset.sources):
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            with FileLock(work.with_suffix(".lock")):
-                for source in dataset.sources:
-                    install(source, root, work)
-                shutil.rmtree(work)
-        except OSError as error:
-            raise UserError(f"{root}: cannot be written ({error.strerror or error}).") from error
     try:
+        _install_all(dataset)
         return dataset.checked(allow_random=False).sizes
     except UserError as error:
         if not dataset.manual:
             raise
-        steps = dataset.manual.format(root=root)
+        steps = dataset.manual.format(root=dataset.root)
         raise UserError(f"{dataset.key}: to be done by hand: {steps} Now: {error}") from error

@@ -4,9 +4,12 @@ import io
 import json
 import os
 import tarfile
+from pathlib import Path
 
 import fakes
+import gdown
 import pytest
+import requests
 import web
 from PIL import Image
 
@@ -138,12 +141,19 @@ def test_a_root_that_cannot_be_written(pages, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["imagenet", "stanford_cars", "sun397"])
-def test_manual_datasets_give_the_steps(key, tmp_path, monkeypatch):
-    cls = ImageDataset.known[key]
-    monkeypatch.setattr(cls, "sources", ())
+@pytest.mark.parametrize("online", [True, False])
+def test_manual_datasets_give_the_steps(key, online, tmp_path, monkeypatch):
+    def answer(output, **_):
+        if not online:
+            raise requests.ConnectionError("no network")
+        Path(output).write_text("n01440764 tench\n")
+
+    monkeypatch.setattr(gdown, "download", answer)
+    dataset = ImageDataset.known[key].at(tmp_path)
     with pytest.raises(UserError, match=f"{key}: to be done by hand: .*{tmp_path}/{key}") as caught:
-        prepare(cls.at(tmp_path))
+        prepare(dataset)
     assert "{" not in str(caught.value)
+    assert (tmp_path / dataset.sources[0].target).exists() == online
 
 
 def test_every_benchmark_dataset_can_be_prepared_or_says_how():
