@@ -81,12 +81,12 @@ def make_imagenet(root: Path, images: int) -> None:
     names_file.write_text("".join(f"{wnid} class {wnid}\n" for wnid in wnids))
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Return the seconds that `call` takes."""
+def timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that `call` takes, on the clock and of this process's work."""
     gc.collect()
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - work
 
 
 def count_stats(call: Callable[[], object]) -> int:
@@ -118,7 +118,8 @@ def measure_split(root: Path, images: int) -> dict[str, Any]:
     """Return the figures of a dataset with a split file."""
     split = make_split_root(root, images)
     read = timed(lambda: check_labels(read_split(split, "food-101/images/"), split))
-    return row("split file", images, read, *start_figures(Food101, root))
+    columns = {**figures("read and check", read), **start_figures(Food101, root)}
+    return row("split file", images, columns)
 
 
 def measure_imagenet(root: Path, images: int) -> dict[str, Any]:
@@ -126,14 +127,21 @@ def measure_imagenet(root: Path, images: int) -> dict[str, Any]:
     make_imagenet(root, images)
     # class folders that changed this moment are not remembered
     time.sleep(listing_cache.SETTLED_NS / 1e9)
-    return row("class folders", images, None, *start_figures(ImageNet, root))
+    return row("class folders", images, start_figures(ImageNet, root))
 
 
-def start_figures(cls: type[ImageDataset], root: Path) -> tuple[float, float, int]:
-    """Return seconds of the first and the next start, and the stats of one."""
-    first = timed(lambda: build(cls, root))
-    again = timed(lambda: build(cls, root))
-    return first, again, count_stats(lambda: build(cls, root))
+def start_figures(cls: type[ImageDataset], root: Path) -> dict[str, Any]:
+    """Return the figures of the first start, the next one, and the stats of a third."""
+    return {
+        **figures("first start", timed(lambda: build(cls, root))),
+        **figures("next start", timed(lambda: build(cls, root))),
+        "stats": count_stats(lambda: build(cls, root)),
+    }
+
+
+def figures(name: str, seconds: tuple[float, float]) -> dict[str, float]:
+    """Return seconds by column."""
+    return {f"{name} (s)": round(seconds[0], 2), f"{name} (CPU s)": round(seconds[1], 2)}
 
 
 def measure(folder: Path, sizes: list[int], imagenet_sizes: list[int]) -> list[dict[str, Any]]:
@@ -148,20 +156,10 @@ def measure(folder: Path, sizes: list[int], imagenet_sizes: list[int]) -> list[d
     return rows
 
 
-def row(
-    kind: str, images: int, read: float | None, first: float, again: float, stats: int
-) -> dict[str, Any]:
+def row(kind: str, images: int, columns: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a data root by column."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {
-        "lists from": kind,
-        "images": images,
-        "read and check split (s)": None if read is None else round(read, 3),
-        "first start (s)": round(first, 3),
-        "next start (s)": round(again, 3),
-        "stats": stats,
-        "peak memory so far (MiB)": round(peak),
-    }
+    return {"lists from": kind, "images": images, **columns, "peak so far (MiB)": round(peak)}
 
 
 def main() -> None:

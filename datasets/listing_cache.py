@@ -45,22 +45,17 @@ def list_class_folders(folder: Path) -> dict[str, list[str]]:
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     cache = cache_folder() / f"{key}.jsonl"
     known = _read(cache)
-    found: dict[str, list[str]] = {}
-    remembered: list[str] = []
     now = time.time_ns()
-    fresh = False
+    entries: dict[str, tuple[int, list[str]]] = {}
     for name in subfolders(folder):
         changed = (folder / name).stat().st_mtime_ns
-        if name in known and known[name][0] == changed:
-            found[name] = known[name][1]
-        else:
-            found[name] = files(folder / name)
-            fresh = True
-        if now - changed > SETTLED_NS:
-            remembered.append(json.dumps([name, changed, found[name]]))
-    if fresh and remembered:
+        entry = known.get(name)
+        entries[name] = entry if entry and entry[0] == changed else (changed, files(folder / name))
+    settled = {name: entry for name, entry in entries.items() if now - entry[0] > SETTLED_NS}
+    if settled and settled != known:
+        lines = (json.dumps([name, *entry]) + "\n" for name, entry in settled.items())
         try:
-            write_text(cache, "\n".join(remembered) + "\n")
+            write_text(cache, "".join(lines))
         except UserError as error:
             print(f"The listing of {folder} is not remembered: {error}")
-    return found
+    return {name: names for name, (_, names) in entries.items()}
