@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vtclip.backbones.base import ImageFeatures, VisualTokens
 from vtclip.errors import UserError
 from vtclip.features import (
     Encoding,
@@ -302,3 +304,22 @@ def test_old_segments_are_written_before_they_are_large(
     monkeypatch.setattr(stored, "SEGMENT_SECONDS", 0.0)
     features_of(write_images(tmp_path / "more", 8), encoding, store)
     assert [segment.images for segment in store.shelves()[0].segments()] == [4, 4]
+
+
+def test_compile_sees_one_batch_size(
+    paths: list[Path], encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def compiled(function: Callable[..., ImageFeatures]) -> Callable[..., ImageFeatures]:
+        def run(images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
+            sizes.append(len(images))
+            return function(images, tokens)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    source = features_of(paths, replace(encoding, compile=True), None)
+    assert sizes == [4, 4, 4]
+    assert len(source) == len(paths)
+    torch.testing.assert_close(everything(source), everything(features_of(paths, encoding, None)))

@@ -77,7 +77,13 @@ class LiveFeatures:
             pin_memory=self.encoding.device.type == "cuda",
         )
         for rows, batch in zip(batches, images, strict=True):
+            short = self.batch_size - len(batch) if self.encoding.compile else 0
+            if short > 0:
+                # another batch size would be compiled for minutes
+                batch = torch.cat([batch, batch[-1:].expand(short, -1, -1, -1)])
             features = encode_live(batch, self.encoding)
+            if short > 0:
+                features = MemoryFeatures(*features).fetch(torch.arange(len(rows)))
             finite = features.global_features.isfinite().all(1)
             if features.spatial_features is not None:
                 finite &= features.spatial_features.flatten(1).isfinite().all(1)
