@@ -163,6 +163,8 @@ def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
         rounds += 1
         for arm in arms:
             arm.run()
+    speeds = [batch / min(arm.seconds) for arm in arms]
+    best = max(speed for arm, speed in zip(arms, speeds, strict=True) if arm.name == "plain")
     rows = [
         {
             "path": arm.name,
@@ -170,13 +172,11 @@ def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
             "channels_last": arm.channels_last,
             "compiled": arm.compiled,
             "first_batch_seconds": arm.first,
-            "images_per_second": batch / min(arm.seconds),
+            "images_per_second": speed,
+            "of_best": speed / best,
         }
-        for arm in arms
+        for arm, speed in zip(arms, speeds, strict=True)
     ]
-    best = max(row["images_per_second"] for row in rows if row["path"] == "plain")
-    for row in rows:
-        row["of_best"] = row["images_per_second"] / best
     return {
         "machine": machine(),
         "batch_size": batch,

@@ -199,6 +199,6 @@ def _check_room(shelf: Shelf, size: int, desc: str) -> None:
     free = shutil.disk_usage(shelf.folder).free
     if size > free:
         raise UserError(
-            f"{shelf.folder}: {size / 1e9:.2f} GB of features do not fit, {free / 1e9:.2f} GB are "
-            "free. Set FEATURES.ROOT to another disk, or FEATURES.CACHE False."
+            f"{shelf.folder}: {size / 1e6:,.1f} MB of features do not fit, {free / 1e6:,.1f} MB "
+            "are free. Set FEATURES.ROOT to another disk, or FEATURES.CACHE False."
         )
