@@ -7,9 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from .tables.runs import lines_of_a_test, log_text, write_log, write_runs
 
 from vtclip.errors import UserError
+
+from .tables.runs import lines_of_a_test, log_text, write_log, write_runs
 
 SCRIPT = Path(__file__).parents[1] / "parse_test_res.py"
 

@@ -1,0 +1,72 @@
+"""Compare settings of VT-CLIP on few-shot validation images; test images are never encoded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from tabulate import tabulate
+
+from scripts.docs.grid import SEEDS, Job, run_all
+
+# CoOp's protocol, by shots
+EPOCHS = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
+COLUMNS = (("digits", 1), ("digits", 4), ("digits", 16), ("caltech101", 1), ("caltech101", 4))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of it.
+
+    Attributes:
+        table: GitHub markdown, a row a setting, the mean over all columns last.
+        best: the setting with the highest mean.
+    """
+
+    table: str
+    best: str
+
+
+def parse_args(description: str) -> argparse.Namespace:
+    """Parse what every comparison asks for: data roots and an output folder."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--digits", type=Path, default=Path("data"), help="data root of digits")
+    parser.add_argument("--caltech", type=Path, required=True, help="data root of Caltech101")
+    parser.add_argument("--output", type=Path, default=Path("output/validation"))
+    return parser.parse_args()
+
+
+def compare(settings: Mapping[str, Sequence[str]], args: argparse.Namespace) -> Comparison:
+    """Train VT-CLIP under each setting on all columns and seeds, and evaluate on val.
+
+    Args:
+        settings: KEY VALUE pairs by name.
+        args: see :func:`parse_args`.
+    """
+    roots = {"digits": args.digits, "caltech101": args.caltech}
+    jobs = [
+        Job(
+            *("VTCLIP", dataset, shots, seed, roots[dataset]),
+            name="_".join(options).replace("TRAINER.VTCLIP.", "").replace(" ", ""),
+            options=("TEST.SPLIT", "val", "OPTIM.MAX_EPOCH", str(EPOCHS[shots]), *options),
+        )
+        for options in settings.values()
+        for dataset, shots in COLUMNS
+        for seed in SEEDS
+    ]
+    results = run_all(jobs, args.output)
+    step = len(COLUMNS) * len(SEEDS)
+    rows = [["zero-shot", *_means([r.zero_shot_accuracy for r in results[:step]])]]
+    for start, name in zip(range(0, len(results), step), settings, strict=True):
+        rows.append([name, *_means([r.accuracy for r in results[start : start + step]])])
+    headers = ["", *(f"{dataset}, {shots}" for dataset, shots in COLUMNS), "mean"]
+    best = max(rows[1:], key=lambda row: float(row[-1]))
+    return Comparison(tabulate(rows, headers, "github", floatfmt=".2f"), str(best[0]))
+
+
+def _means(accuracies: Sequence[float]) -> list[float]:
+    means = [mean(accuracies[i : i + len(SEEDS)]) for i in range(0, len(accuracies), len(SEEDS))]
+    return [*means, mean(means)]
