@@ -76,8 +76,8 @@ EXTENSIONS: dict[str, Any] = {
             "RATIO": 0.2,
         },
         # ALPHA and BETA hold in training; validation chooses those that are tested
-        "TIPADAPTER": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 1.0},
-        "TIPADAPTERF": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 1.0},
+        "TIPADAPTER": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 5.5},
+        "TIPADAPTERF": {"AUGMENT_EPOCHS": 10, "ALPHA": 1.17, "BETA": 5.5},
     },
 }
 
