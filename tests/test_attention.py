@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vtclip import attention as attention_module
 from vtclip.attention import (
     DecoderLayer,
     MultiHeadAttention,
@@ -90,7 +91,7 @@ SWITCHES = [
 
 @pytest.mark.parametrize("switches", SWITCHES)
 @pytest.mark.parametrize("spatial_dim", [D, C])
-@pytest.mark.parametrize("n_classes", [2, 200])  # plain and folded order of products
+@pytest.mark.parametrize("n_classes", [2, 200])
 def test_values_and_gradients_equal_a_plain_reference(
     switches: dict[str, object], spatial_dim: int, n_classes: int
 ) -> None:
@@ -209,3 +210,127 @@ def test_dropout_is_silent_in_evaluation() -> None:
     assert head(text, spatial).equal(head(text, spatial))
     head.train()
     assert not head(text, spatial).equal(head(text, spatial))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("memory_dim", [D, C])
+def test_both_orders_of_products_give_the_same(
+    shared: bool, memory_dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = MultiHeadAttention(D, memory_dim, HEADS)
+    shake(attention)
+    queries = torch.randn(1 if shared else B, K, D, requires_grad=True)
+    memory = torch.randn(B, S, memory_dim, requires_grad=True)
+    upstream = torch.randn(B, K, D)
+    theirs = reference_attention(attention, D, memory_dim)
+    expanded = queries.expand(B, -1, -1)
+    expected = theirs(expanded, memory, memory)[0]
+    wanted = torch.autograd.grad(expected, (queries, memory), upstream)
+    for folded in (True, False):
+        monkeypatch.setattr(attention, "_folding_is_cheaper", lambda folded=folded, **_: folded)
+        mixed = attention(queries, memory)
+        torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
+        inputs_and_parameters = (queries, memory, *attention.parameters())
+        gradients = torch.autograd.grad(mixed, inputs_and_parameters, upstream)
+        for ours, reference in zip(gradients, wanted, strict=False):
+            torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4)
+        if folded:
+            of_folded = gradients
+    for first, second in zip(of_folded, gradients, strict=True):
+        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_a_whole_head_folds_its_products_without_a_difference(
+    switches: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = VisualGuidedAttention(D, C, n_heads=HEADS, **switches)
+    shake(head)
+    text, _, spatial = inputs(spatial_dim=C)
+    texts = {}
+    for folded in (True, False):
+        monkeypatch.setattr(
+            MultiHeadAttention, "_folding_is_cheaper", lambda *_, folded=folded, **__: folded
+        )
+        texts[folded] = head(text, spatial)
+    torch.testing.assert_close(texts[True], texts[False], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_recomputed_activations_drop_the_same_numbers(
+    folded: bool, n_layers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MultiHeadAttention, "_folding_is_cheaper", lambda *_, **__: folded)
+    monkeypatch.setattr(attention_module, "BLOCK_PAIRS", 2 * K)
+    head = VisualGuidedAttention(D, n_heads=HEADS, n_layers=n_layers, dropout=0.3)
+    shake(head)
+    text, global_features, spatial = inputs()
+    results = []
+    for max_pairs in (0, 2 * K):  # the same blocks, kept and recomputed
+        torch.manual_seed(1)
+        logits = head.logits(text, global_features, spatial, 10.0, max_pairs=max_pairs)
+        loss = F.cross_entropy(logits, torch.arange(B))
+        trained = [p for p in head.parameters() if p.requires_grad]
+        results.append((logits, *torch.autograd.grad(loss, trained)))
+    for kept, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, kept, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("block", [1, 2, K, 2 * K])
+def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    shake(head)
+    text, global_features, spatial = inputs()
+    whole = head.logits(text, global_features, spatial, 10.0)
+    monkeypatch.setattr(attention_module, "BLOCK_PAIRS", block)
+    cut = head.logits(text, global_features, spatial, 10.0)
+    torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_recomputing_keeps_only_one_chunk_of_activations() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    shake(head)
+    text, global_features, spatial = inputs(n_classes=100)
+    held = {}
+    for max_pairs in (0, 100):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x
+        ):
+            head.logits(text, global_features, spatial, 10.0, max_pairs=max_pairs)
+        held[max_pairs] = sum(sizes)
+    assert held[100] < held[0] / 3
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize("folded", [True, False])
+def test_bfloat16_autocast_stays_close(
+    switches: dict[str, object], folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MultiHeadAttention, "_folding_is_cheaper", lambda *_, **__: folded)
+    # at its start's spread of weights; larger ones would only magnify the rounding
+    head = VisualGuidedAttention(D, n_heads=HEADS, zero_init=False, **switches)
+    text, global_features, spatial = inputs()
+    exact = head.logits(text, global_features, spatial, 1.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = head.logits(text, global_features, spatial, 1.0)
+        F.cross_entropy(rounded.float(), torch.arange(B)).backward()
+    torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0)
+    assert all(p.grad.isfinite().all() for p in head.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+@pytest.mark.parametrize("max_pairs", [0, 7])
+def test_every_switch_runs_without_a_device(switches: dict[str, object], max_pairs: int) -> None:
+    meta = torch.device("meta")
+    with meta:
+        head = VisualGuidedAttention(1024, 2048, **switches)
+        text, images = torch.empty(200, 1024), torch.empty(B, 1024)
+        spatial = torch.empty(B, 49, 2048)
+        assert head(text, spatial).shape == (B, 200, 1024)
+        logits = head.logits(text, images, spatial, 100.0, max_pairs=max_pairs)
+    assert logits.shape == (B, 200)
+    assert logits.device == meta
+    logits.sum().backward()
+    assert all(p.grad.shape == p.shape for p in head.parameters() if p.grad is not None)

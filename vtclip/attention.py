@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,6 +24,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 Norm = Literal["post", "pre"]
+
+# (image, class) pairs worked on at once where no peak is asked for: large enough for products at
+# full speed, small enough that what a product leaves behind is used again while it is warm
+BLOCK_PAIRS = 8192
 
 
 def visual_guided_logits(
@@ -83,14 +88,15 @@ class MultiHeadAttention(nn.Module):
         v = self._split(self.value(memory))
         if self._folding_is_cheaper(n_queries=queries.shape[1], n_keys=memory.shape[1]):
             return self._attend_folded(q, k, v)
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         mixed = F.scaled_dot_product_attention(
             q.expand(len(memory), -1, -1, -1), k, v, dropout_p=self._dropout_now()
         )
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        """Split [B, N, D] into heads [B, H, N, D / H]."""
-        return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)
+        """Split [B, N, D] into heads [B, N, H, D / H]."""
+        return x.view(*x.shape[:-1], self.n_heads, -1)
 
     def _dropout_now(self) -> float:
         return self.dropout if self.training else 0.0
@@ -100,17 +106,25 @@ class MultiHeadAttention(nn.Module):
         dim = self.output.in_features
         folded = n_keys * dim * dim + n_queries * self.n_heads * n_keys * dim
         plain = n_queries * n_keys * dim + n_queries * dim * dim
-        return folded < plain
+        # folding writes H * S * D numbers an image, which only a clear saving pays for
+        return 2 * folded < plain
 
     def _attend_folded(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Project the S values of each head before mixing, instead of the K mixtures after it."""
-        heads, per_head = v.shape[1], v.shape[3]
-        weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(per_head), dim=-1)
-        weights = F.dropout(weights, self._dropout_now())
-        by_head = self.output.weight.view(-1, heads, per_head).permute(1, 2, 0)
-        projected = v @ by_head  # [B, H, S, D]
-        mixed = weights.transpose(1, 2).flatten(2) @ projected.flatten(1, 2)
-        return mixed + self.output.bias
+        heads, per_head = v.shape[2:]
+        q = q / math.sqrt(per_head)
+        # queries that all images share make one large product a head, and one gradient
+        scores = (
+            torch.einsum("khd,bshd->bhsk", q[0], k)
+            if len(q) == 1
+            else torch.einsum("bkhd,bshd->bhsk", q, k)
+        )
+        weights = F.dropout(torch.softmax(scores, dim=2), self._dropout_now())
+        by_head = self.output.weight.view(-1, heads, per_head)
+        projected = torch.einsum("bshd,ohd->bhso", v, by_head)
+        return torch.baddbmm(
+            self.output.bias, weights.flatten(1, 2).transpose(1, 2), projected.flatten(1, 2)
+        )
 
 
 class FeedForward(nn.Module):
@@ -124,7 +138,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., D] to [..., D]."""
-        return self.output(self.dropout(F.relu(self.inner(x))))
+        # in place: the widest tensor of the layer is held once
+        return self.output(self.dropout(F.relu(self.inner(x), inplace=True)))
 
 
 class DecoderLayer(nn.Module):
@@ -276,9 +291,9 @@ class VisualGuidedAttention(nn.Module):
             text_features, spatial_features: as for :meth:`forward`.
             global_features: g [B, D], any length.
             scale: s, the exponentiated logit scale.
-            max_pairs: at most so many (image, class) pairs are held at once, each about
-                (4 + ffn_ratio) * D numbers; their activations are computed again in the backward
-                pass. 0 holds all B * K.
+            max_pairs: the activations of at most so many (image, class) pairs are held at once,
+                each about (4 + ffn_ratio) * D numbers, and computed again in the backward pass.
+                0 holds those of all B * K pairs until then, which is faster.
 
         Returns:
             Logits [B, K], the same for every `max_pairs`.
@@ -290,19 +305,21 @@ class VisualGuidedAttention(nn.Module):
             return visual_guided_logits(globals_, self._guide(texts, mixed, spatials), scale)
 
         n_images, n_classes = len(global_features), len(text_features)
-        if not 0 < max_pairs < n_images * n_classes:
+        pairs = max_pairs or BLOCK_PAIRS
+        if pairs >= n_images * n_classes:
             return part(texts, mixed, global_features, spatial_features)
 
         # in later layers the classes see each other, so that none can be left for the next chunk
         classes_are_apart = len(self.layers) == 1 or self._decoder[0].self_attention is None
-        width = min(n_classes, max_pairs) if classes_are_apart else n_classes
-        height = max(1, max_pairs // width)
+        width = min(n_classes, pairs) if classes_are_apart else n_classes
+        height = max(1, pairs // width)
+        run = partial(checkpoint, part, use_reentrant=False) if max_pairs else part
         rows = []
         for globals_, spatials in zip(
             torch.split(global_features, height), torch.split(spatial_features, height), strict=True
         ):
             cells = [
-                checkpoint(part, t, m, globals_, spatials, use_reentrant=False)
+                run(t, m, globals_, spatials)
                 for t, m in zip(
                     torch.split(texts, width, 1), torch.split(mixed, width, 1), strict=True
                 )
@@ -318,4 +335,4 @@ class VisualGuidedAttention(nn.Module):
         for layer in others:
             x = layer.to_image(layer.among_texts(x), spatial_features)
         attended = x - texts if self.norm == "pre" else x
-        return texts + self.residual_ratio * attended
+        return torch.addcmul(texts, self.residual_ratio, attended)
