@@ -15,28 +15,31 @@ def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def deflate(source: Path, target: Path) -> None:
+def deflate(source: Path, target: Path, level: int) -> None:
     """Repack the zip archive that `torch.save` writes, compressed and with fixed dates.
 
     `torch.save` stores its records uncompressed; `torch.load` reads compressed ones as well.
     """
     with (
         zipfile.ZipFile(source) as stored,
-        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed,
     ):
         for record in stored.infolist():
             entry = zipfile.ZipInfo(record.filename, date_time=(1980, 1, 1, 0, 0, 0))
-            packed.writestr(entry, stored.read(record), zipfile.ZIP_DEFLATED, compresslevel=9)
+            packed.writestr(entry, stored.read(record), zipfile.ZIP_DEFLATED, compresslevel=level)
 
 
-def save_state(state: dict[str, Tensor], path: Path) -> None:
-    """Write a state dict atomically: `path` is the old file or the whole new one."""
+def save_state(state: dict[str, Tensor], path: Path, level: int = 9) -> None:
+    """Write a state dict atomically: `path` is the old file or the whole new one.
+
+    `level` is zlib's; the default gives the smallest file and takes some ten seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = path.with_name(path.name + ".stored")
     packed = path.with_name(path.name + ".part")
     try:
         torch.save(to_half(state), stored)
-        deflate(stored, packed)
+        deflate(stored, packed, level)
         packed.replace(path)
     finally:
         stored.unlink(missing_ok=True)
