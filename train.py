@@ -108,7 +108,7 @@ def import_modules(names: list[str]) -> None:
 
 
 def build_cfg(args: argparse.Namespace) -> Any:
-    """Return the frozen configuration: defaults, dataset, method, arguments, KEY VALUE pairs.
+    """Return the frozen configuration: defaults, method, dataset, arguments, KEY VALUE pairs.
 
     Raises:
         UserError: a file, key, name or value is wrong.
@@ -136,9 +136,10 @@ def build_cfg(args: argparse.Namespace) -> Any:
     method_file = args.config_file or config.default_method_file(
         HERE / "configs" / "trainers", trainer, args.backbone
     )
-    config.merge_file(cfg, Path(dataset_file))
     if method_file is not None:
         config.merge_file(cfg, Path(method_file))
+    # last, for a dataset may know better which augmentations keep its labels
+    config.merge_file(cfg, Path(dataset_file))
 
     cfg.TRAINER.NAME = trainer
     cfg.DATASET.ROOT = args.root or cfg.DATASET.ROOT or os.environ.get("DATA", "data")

@@ -30,7 +30,7 @@ EXTENSIONS: dict[str, Any] = {
         "ROOT": "",
         "CACHE": True,
         # augmented views of each training image that are cached; 0 encodes live every epoch
-        "VIEWS": 0,
+        "VIEWS": 10,
         # precision of the frozen backbone: auto, fp32, bf16 or fp16
         "PRECISION": "fp32",
         # what identifies an image: content (its bytes) or stat (path, size and time)
