@@ -1,0 +1,269 @@
+"""Every method through the registry: what it starts from, trains, saves, chooses and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vtclip import checkpoints
+from vtclip.backbones.base import fingerprint_of
+from vtclip.errors import UserError
+from vtclip.features import Features
+from vtclip.methods.coop import PromptLearner
+from vtclip.results import read_result
+
+from .bank import write_bank
+from .conftest import Arguments, Build
+
+SEARCHES = {
+    "TipAdapter": {"alpha", "beta"},
+    "TipAdapterF": {"alpha", "beta"},
+    "CLIPAdapter": {"ratio"},
+    "LinearProbe": {"C"},
+    "CALIP": {"b2", "b3"},
+    "VTCLIP": {"clip_logit_weight"},
+}
+TRAINED = ["TipAdapterF", "CLIPAdapter", "LinearProbe", "VTCLIP"]
+WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True")
+
+
+def saved(folder: Path) -> dict[str, Tensor]:
+    path = folder / "head"
+    return checkpoints.load(checkpoints.find(path, None))["state_dict"] if path.is_dir() else {}
+
+
+@pytest.mark.parametrize("trainer", SEARCHES)
+def test_test_labels_change_no_choice(
+    trainer: str, run_train, on_bank: Arguments, tmp_path: Path
+) -> None:
+    results = []
+    for name in ("plain", "shuffled"):
+        file = write_bank(tmp_path / f"{name}.npz", shuffled_test=name == "shuffled")
+        arguments = on_bank(trainer, tmp_path / name, *WEIGHT, file=file)
+        assert run_train(*arguments, "TEST.FINAL_MODEL", "best_val") == 0
+        results.append(read_result(tmp_path / name / "result.json"))
+    plain, shuffled = results
+    assert plain.accuracy > shuffled.accuracy + 30
+    assert plain.search is not None
+    assert plain.search.chosen.keys() == plain.search.grid.keys() == SEARCHES[trainer]
+    assert plain.search == shuffled.search
+    assert plain.search.split == plain.selected_on == "val"
+    first, second = saved(tmp_path / "plain"), saved(tmp_path / "shuffled")
+    assert bool(first) == (trainer in TRAINED)
+    assert all(first[key].equal(second[key]) for key in first | second)
+
+
+@pytest.mark.parametrize("trainer", [*SEARCHES, "ZeroshotCLIP"])
+def test_evaluation_gives_the_same_accuracy(
+    trainer: str, run_train, on_bank: Arguments, tmp_path: Path
+) -> None:
+    assert run_train(*on_bank(trainer, tmp_path / "run", *WEIGHT)) == 0
+    flags = ("--eval-only", f"--model-dir={tmp_path / 'run'}")
+    assert run_train(*on_bank(trainer, tmp_path / "again", *flags, *WEIGHT)) == 0
+    first, again = (read_result(tmp_path / name / "result.json") for name in ("run", "again"))
+    assert (first.correct, first.search) == (again.correct, again.search)
+    assert first.trainable_parameters == (0 if not saved(tmp_path / "run") else sum_of(tmp_path))
+    assert (first.evaluated, bool(again.evaluated)) == ("", True)
+
+
+def sum_of(folder: Path) -> int:
+    values = saved(folder / "run")
+    # not trained: labels of a cache, a fixed ratio
+    return sum(p.numel() for key, p in values.items() if key not in {"labels", "residual_ratio"})
+
+
+@pytest.mark.parametrize("trainer", TRAINED)
+def test_training_moves_what_is_trained_and_nothing_else(
+    trainer: str, build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    built = build(on_bank(trainer, tmp_path))
+    texts = built.text_features.clone()
+    trained = {name for name, p in built.head.named_parameters() if p.requires_grad}
+    before = {name: value.clone() for name, value in built.head.state_dict().items()}
+    built.train()
+    assert trained
+    for name, value in built.head.state_dict().items():
+        assert value.equal(before[name]) == (name not in trained), name
+    assert built.text_features.equal(texts)
+
+
+def test_tip_adapter_f_starts_as_tip_adapter(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    free = build(on_bank("TipAdapter", tmp_path / "free"))
+    trained = build(on_bank("TipAdapterF", tmp_path / "trained"))
+    features, _ = trained.features("val")
+    assert free.head is None
+    assert trained.logits(features).equal(free.logits(features))
+    affinity = F.normalize(features.global_features, dim=-1) @ trained.cache.keys.T
+    values = F.one_hot(trained.cache.labels, 6).float()
+    zero_shot = 20 * F.normalize(features.global_features, dim=-1) @ trained.text_features.T
+    by_formula = zero_shot + 1.17 * torch.exp(-5.5 * (1 - affinity)) @ values
+    torch.testing.assert_close(trained.logits(features), by_formula)
+
+
+def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_path: Path) -> None:
+    built = build(on_bank("CLIPAdapter", tmp_path, "TRAINER.CLIPADAPTER.RATIO", "0.3"))
+    features, _ = built.features("val")
+    g = features.global_features
+    assert tuple(built.head.down.weight.shape) == (4, 16)
+    hidden = (g @ built.head.down.weight.T).clamp(min=0)
+    mixed = 0.3 * (hidden @ built.head.up.weight.T).clamp(min=0) + 0.7 * g
+    expected = 20 * F.normalize(mixed, dim=-1) @ built.text_features.T
+    torch.testing.assert_close(built.logits(features), expected)
+
+
+@pytest.mark.parametrize("trainer", ["TipAdapter", "TipAdapterF", "LinearProbe"])
+def test_a_method_tied_to_its_classes_refuses_others(
+    trainer: str, run_train, on_bank: Arguments, tmp_path: Path, capsys
+) -> None:
+    base = ("DATASET.SUBSAMPLE_CLASSES", "base")
+    assert run_train(*on_bank(trainer, tmp_path / "base", *base)) == 0
+    flags = ("--eval-only", f"--model-dir={tmp_path / 'base'}", "TRAINER.TRANSFER", "True")
+    new = ("DATASET.SUBSAMPLE_CLASSES", "new")
+    assert run_train(*on_bank(trainer, tmp_path / "new", *flags, *new)) == 2
+    assert "TRAINER.TRANSFER" in capsys.readouterr().err
+    assert not (tmp_path / "new" / "result.json").exists()
+
+
+@pytest.mark.parametrize("trainer", ["CLIPAdapter", "CALIP", "VTCLIP"])
+def test_new_classes_are_met_with_what_base_classes_chose(
+    trainer: str, run_train, on_bank: Arguments, tmp_path: Path, capsys
+) -> None:
+    base = ("DATASET.SUBSAMPLE_CLASSES", "base", *WEIGHT)
+    assert run_train(*on_bank(trainer, tmp_path / "base", *base)) == 0
+    flags = ("--eval-only", f"--model-dir={tmp_path / 'base'}", "TRAINER.TRANSFER", "True")
+    new = ("DATASET.SUBSAMPLE_CLASSES", "new", *WEIGHT)
+    assert run_train(*on_bank(trainer, tmp_path / "new", *flags, *new)) == 0
+    results = [read_result(tmp_path / name / "result.json") for name in ("base", "new")]
+    assert results[0].search == results[1].search
+    assert [result.classes for result in results] == ["base", "new"]
+    said = capsys.readouterr().out.count("attend to each other")
+    assert said == (trainer == "VTCLIP")
+    # without the result there is nothing to take the choice from
+    (tmp_path / "base" / "result.json").unlink()
+    assert run_train(*on_bank(trainer, tmp_path / "new", *flags, *new)) == 2
+    assert "finish its run first" in capsys.readouterr().err
+
+
+def test_a_cache_is_not_rebuilt_from_other_images(
+    run_train, on_bank: Arguments, tmp_path: Path, capsys
+) -> None:
+    assert run_train(*on_bank("TipAdapter", tmp_path / "run")) == 0
+    flags = ("--eval-only", f"--model-dir={tmp_path / 'run'}", "--seed=2")
+    assert run_train(*on_bank("TipAdapter", tmp_path / "again", *flags)) == 2
+    assert "of another few-shot list" in capsys.readouterr().err
+
+
+def test_no_validation_images(run_train, tmp_path: Path, bank: Path, capsys, on_bank) -> None:
+    import numpy as np
+
+    arrays = dict(np.load(bank))
+    del arrays["val_x"], arrays["val_y"], arrays["val_spatial"]
+    np.savez(tmp_path / "small.npz", **arrays)
+    arguments = on_bank("TipAdapter", tmp_path, file=tmp_path / "small.npz")
+    # all training images are drawn, so that none is left for validation
+    assert run_train(*arguments, "DATASET.NUM_SHOTS", "-1") == 2
+    assert "has no val images" in capsys.readouterr().err
+
+
+def test_the_test_list_is_never_trained_on(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    built = build(on_bank("CLIPAdapter", tmp_path))
+    built.dm.dataset.test_only = True
+    with pytest.raises(UserError, match="has no train images"):
+        built.train()
+    with pytest.raises(UserError, match="has no train images"):
+        built.train_views(1)
+
+
+# ---- CoOp, which needs a text encoder
+
+COOP = (
+    "--trainer",
+    "CoOp",
+    "DATASET.NUM_SHOTS",
+    "1",
+    "OPTIM.MAX_EPOCH",
+    "2",
+    "FEATURES.VIEWS",
+    "1",
+)
+
+
+def coop(folder: Path, *options: str) -> list[str]:
+    return [*COOP[:2], "--output-dir", str(folder), *COOP[2:], *options]
+
+
+@pytest.mark.parametrize(
+    ("position", "template"),
+    [("end", "a photo of a {}."), ("middle", "a photo {} of a."), ("front", "{} a photo of a.")],
+)
+@pytest.mark.parametrize("csc", ["False", "True"])
+def test_coop_starts_from_the_prompt_of_its_words(
+    position: str, template: str, csc: str, build: Build, tmp_path: Path
+) -> None:
+    options = ("CLASS_TOKEN_POSITION", position, "CTX_INIT", "a_photo_of_a", "CSC", csc)
+    pairs = [f"TRAINER.COOP.{o}" if o.isupper() else o for o in options]
+    built = build(coop(tmp_path, *pairs, "DATASET.TEMPLATE", template))
+    assert built.head.ctx.shape[:-1] == ((10, 4) if csc == "True" else (4,))
+    texts = F.normalize(built.encode_prompts(), dim=-1)
+    torch.testing.assert_close(texts, built.text_features, atol=1e-5, rtol=1e-4)
+
+
+def test_coop_trains_its_context_alone(build: Build, tmp_path: Path) -> None:
+    built = build(coop(tmp_path, "TRAINER.COOP.N_CTX", "3"))
+    assert isinstance(built.head, PromptLearner)
+    assert [name for name, _ in built.head.named_parameters()] == ["ctx"]
+    before = built.head.ctx.clone()
+    built.train()
+    moved = (built.head.ctx != before).any(dim=1)
+    assert moved.tolist() == [True] * 3
+    backbone = built.backbone
+    assert fingerprint_of(build(coop(tmp_path / "b")).backbone.state_dict()) == fingerprint_of(
+        backbone.state_dict()
+    )
+    # evaluation encodes the prompts once, and encodes the trained ones
+    features = Features(torch.randn(2, backbone.embed_dim), None)
+    built.set_model_mode("eval")
+    evaluated = built.logits(features)
+    built.set_model_mode("train")
+    torch.testing.assert_close(built.logits(features), evaluated)
+
+
+def test_coop_saves_and_goes_on_to_other_classes(run_train, tmp_path: Path, capsys) -> None:
+    base = ("DATASET.SUBSAMPLE_CLASSES", "base")
+    assert run_train(*coop(tmp_path / "run", *base)) == 0
+    assert list(saved(tmp_path / "run")) == ["ctx"]
+    flags = ("--eval-only", "--model-dir", str(tmp_path / "run"))
+    assert run_train(*flags, *coop(tmp_path / "again", *base)) == 0
+    first, again = (read_result(tmp_path / name / "result.json") for name in ("run", "again"))
+    assert first.correct == again.correct
+    new = ("DATASET.SUBSAMPLE_CLASSES", "new", "TRAINER.TRANSFER", "True")
+    assert run_train(*flags, *coop(tmp_path / "new", *new)) == 0
+    assert read_result(tmp_path / "new" / "result.json").classes == "new"
+    assert run_train(*flags, *coop(tmp_path / "csc", *new, "TRAINER.COOP.CSC", "True")) == 2
+    assert "one context for each class" in capsys.readouterr().err
+
+
+def test_coop_needs_a_text_encoder_and_room_in_it(
+    run_train, on_bank: Arguments, tmp_path: Path, capsys
+) -> None:
+    assert run_train(*on_bank("CoOp", tmp_path)) == 2
+    assert "no text encoder" in capsys.readouterr().err
+    assert run_train(*coop(tmp_path, "TRAINER.COOP.N_CTX", "90")) == 2
+    assert "longer than" in capsys.readouterr().err
+
+
+def test_result_files_say_what_was_searched(run_train, on_bank: Arguments, tmp_path: Path) -> None:
+    assert run_train(*on_bank("CALIP", tmp_path)) == 0
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["search"]["split"] == content["selected_on"] == "val"
+    assert 0.0 in content["search"]["grid"]["b2"]
+    assert content["trainable_parameters"] == 0

@@ -1,0 +1,43 @@
+"""Methods on CLIP's own features of 41 classes of Caltech101; see docs/feature_bank.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vtclip.results import read_result
+
+from .conftest import Arguments
+
+
+@pytest.fixture(scope="module")
+def caltech(real_data: Path) -> Path:
+    path = real_data / "caltech41_vitb32.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    return path
+
+
+def test_zero_shot_is_exact(run_train, on_bank: Arguments, caltech: Path, tmp_path: Path) -> None:
+    assert run_train(*on_bank("ZeroshotCLIP", tmp_path, file=caltech)) == 0
+    result = read_result(tmp_path / "result.json")
+    assert (result.correct, result.total) == (993, 1041)
+    assert result.accuracy == pytest.approx(95.3890, abs=1e-4)
+
+
+# at 16 shots; each stays a point below what it reaches, above zero-shot's 95.39
+@pytest.mark.parametrize(
+    ("trainer", "at_least"),
+    [("TipAdapter", 96.0), ("TipAdapterF", 96.0), ("CLIPAdapter", 97.0), ("LinearProbe", 96.5)],
+)
+def test_sixteen_shots(
+    trainer: str, at_least: float, run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
+) -> None:
+    shots = ("DATASET.NUM_SHOTS", "16", "DATALOADER.TRAIN_X.BATCH_SIZE", "32")
+    arguments = on_bank(trainer, tmp_path, file=caltech)
+    assert run_train(*arguments, *shots, "OPTIM.MAX_EPOCH", "20") == 0
+    result = read_result(tmp_path / "result.json")
+    assert result.zero_shot_accuracy == pytest.approx(95.3890, abs=1e-4)
+    assert result.accuracy > at_least
+    assert result.selected_on == "val"
