@@ -1,0 +1,173 @@
+"""A whole run, CoOp's way and ours, on a backbone of the size of RN50 with random weights.
+
+    python -m benchmarks.end_to_end
+
+Digits, 16 shots, 200 epochs of VT-CLIP. CoOp's way encodes every training image anew in every
+epoch, in fp32 and PyTorch's default memory format; a few epochs are measured and scaled, for all
+would take more than an hour. Ours encodes the cached views once and is measured whole. Accuracy
+means nothing here. The start-up time of train.py is measured beside, as what it takes beyond
+`import torch`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+import train
+from benchmarks.machine import write_results
+from vtclip.results import read_result
+
+ROOT = Path(__file__).resolve().parents[1]
+EPOCHS = 200
+RN50 = {
+    "embed_dim": 1024,
+    "image_resolution": 224,
+    "vision_layers": (3, 4, 6, 3),
+    "vision_width": 64,
+    "vision_patch_size": None,
+    "context_length": 77,
+    "vocab_size": 49408,
+    "transformer_width": 512,
+    "transformer_heads": 8,
+    "transformer_layers": 12,
+}
+
+
+def write_random_weights(path: Path) -> None:
+    """Write the state dict of a CLIP of RN50's size."""
+    from clip.model import CLIP
+
+    import vtclip.backbones.openai_clip  # noqa: F401  (imports clip where setuptools is new)
+
+    torch.manual_seed(0)
+    torch.save(CLIP(**RN50).half().state_dict(), path)
+
+
+def run(trainer: str, folder: Path, *options: str, default_format: bool = False) -> dict[str, Any]:
+    """Train and test once in this process; return the seconds of its result by part.
+
+    Args:
+        trainer: its name.
+        folder: holds data, weights and the cache of all runs.
+        options: KEY VALUE pairs.
+        default_format: encode in PyTorch's default memory format instead of channels last.
+    """
+    from dassl.engine import build_trainer
+    from dassl.utils import set_random_seed
+
+    output = folder / "runs" / f"{trainer}-{time.time_ns()}"
+    args = train.parse_args(
+        [
+            *("--trainer", trainer, "--root", str(folder / "data"), "--output-dir", str(output)),
+            *("--config-file", str(ROOT / "configs" / "trainers" / trainer / "rn50.yaml")),
+            *(
+                "MODEL.BACKBONE.NAME",
+                str(folder / "rn50.pt"),
+                "FEATURES.ROOT",
+                str(folder / "cache"),
+            ),
+            *("DATALOADER.NUM_WORKERS", "2", "TRAIN.PRINT_FREQ", "1000", *options),
+        ]
+    )
+    train.import_modules(["trainers", "datasets"])
+    cfg = train.build_cfg(args)
+    set_random_seed(cfg.SEED)
+    built = build_trainer(cfg)
+    if default_format:
+        # CoOp leaves the memory format as it is; ours decides it from the backbone
+        built.encoding.__dict__["memory_format"] = torch.contiguous_format
+    built.train()
+    result = read_result(output / "result.json")
+    return {"epochs": result.epochs, **result.seconds}
+
+
+def startup(repetitions: int) -> dict[str, float]:
+    """Return median seconds of `import torch` and of starting train.py up to its configuration."""
+    code = (
+        "import train; train.import_modules(['trainers', 'datasets']);"
+        "train.build_cfg(train.parse_args([]))"
+    )
+    seconds: dict[str, list[float]] = {"import torch": [], "train.py": []}
+    for _ in range(repetitions):
+        for name, command in (("import torch", "import torch"), ("train.py", code)):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True)
+            seconds[name].append(time.perf_counter() - started)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def main() -> None:
+    """Measure, print a table, and write results/end_to_end.json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--live-epochs", type=int, default=3, help="measured of CoOp's way")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    starting = startup(3)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_random_weights(folder / "rn50.pt")
+        live = run(
+            "VTCLIP",
+            folder,
+            *("FEATURES.VIEWS", "0", "FEATURES.CACHE", "False", "FEATURES.PRECISION", "fp32"),
+            *("OPTIM.MAX_EPOCH", str(options.live_epochs)),
+            default_format=True,
+        )
+        cached = run("VTCLIP", folder, "OPTIM.MAX_EPOCH", str(EPOCHS))
+        again = run("VTCLIP", folder, "OPTIM.MAX_EPOCH", str(EPOCHS))
+        others = {
+            trainer: run(trainer, folder, *epochs)
+            for trainer, epochs in (
+                ("TipAdapterF", ()),
+                ("CLIPAdapter", ("OPTIM.MAX_EPOCH", str(EPOCHS))),
+            )
+        }
+    scaled = live["train"] / live["epochs"] * EPOCHS + live["total"] - live["train"]
+    rows = [
+        ("VT-CLIP, CoOp's way", scaled, f"{live['epochs']} of {EPOCHS} epochs measured, scaled"),
+        (
+            "VT-CLIP, ours",
+            cached["total"],
+            f"measured; {scaled / cached['total']:.1f} times faster",
+        ),
+        (
+            "VT-CLIP, ours, views known",
+            again["total"],
+            f"measured; {scaled / again['total']:.1f} times faster",
+        ),
+        *((trainer, seconds["total"], "measured") for trainer, seconds in others.items()),
+        ("import torch", starting["import torch"], "median of 3"),
+        (
+            "train.py to its configuration",
+            starting["train.py"],
+            f"{starting['train.py'] - starting['import torch']:.2f} s beyond import torch",
+        ),
+    ]
+    print(tabulate(rows, ["", "seconds", ""], floatfmt=".1f"))
+    write_results(
+        "end_to_end",
+        started,
+        {
+            "live": live,
+            "live_scaled_seconds": scaled,
+            "cached": cached,
+            "cached_again": again,
+            "others": others,
+            "startup": starting,
+            "rows": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
