@@ -30,7 +30,7 @@ The paper's optimiser, learning rate and weight decay are not known. They were s
 the few-shot *validation* images (min(shots, 4) a class) of two public datasets with the tiny backbone:
 every run below was evaluated with `TEST.SPLIT val`, and no test image was read. Accuracy in percent,
 mean of seeds 1 to 3; columns are dataset and shots; epochs of the CoOp protocol (50, 100 and 200 for
-1, 2 to 4 and 16 shots), cosine after one warm-up epoch at 1e-5, weight decay 5e-4 where none is named.
+1, 4 and 16 shots), cosine after one warm-up epoch at 1e-5, weight decay 5e-4 where none is named.
 
     python -m scripts.docs.optimiser --caltech CALTECH_ROOT
 

@@ -14,7 +14,7 @@ from scripts.docs.grid import SEEDS, Job, run_all
 
 # CoOp's protocol, by shots
 EPOCHS = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
-COLUMNS = (("digits", 1), ("digits", 4), ("digits", 16), ("caltech101", 1), ("caltech101", 2))
+COLUMNS = (("digits", 1), ("digits", 4), ("digits", 16), ("caltech101", 1))
 
 
 @dataclass(frozen=True)
