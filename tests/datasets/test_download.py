@@ -6,9 +6,10 @@ import gdown
 import pytest
 import web
 
-from datasets import download as module
-from datasets.download import PIECE, download
+from datasets.download import download
 from datasets.sources import Remote, drive
+from vtclip import download as module
+from vtclip.download import PIECE
 from vtclip.errors import UserError
 
 CONTENT = bytes(range(256)) * 4000

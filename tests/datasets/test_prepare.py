@@ -61,7 +61,7 @@ def pages(monkeypatch):
                 Single(Remote((f"{address}/split.json",), "split.json"), SPLIT_FILE),
             ),
         )
-        monkeypatch.setattr("datasets.download.PAUSE_S", 0.01)
+        monkeypatch.setattr("vtclip.download.PAUSE_S", 0.01)
         yield pages
 
 

@@ -55,7 +55,7 @@ def find_or_download(name: str) -> Path:
             return place
     url = f"{BASE_URL}/{sha256}/{file_name}"
     try:
-        download(url, target, sha256=sha256)
+        download(url, target, sha256)
     except UserError as error:
         raise UserError(
             f"backbone {name}: put {file_name} at {target} (from {url}): {error}"
