@@ -1,0 +1,56 @@
+"""What a benchmark ran on, beside its figures in a JSON file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vtclip.files import write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """Describe processor, memory, software and how busy the machine is."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": model,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "memory_gib": round(pages * page / 2**30, 1),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def peak_mib() -> float:
+    """Return the largest resident memory of this process so far, in MiB (Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write_results(name: str, started: float, results: Any) -> Path:
+    """Write `results` with the machine's description to results/<name>.json.
+
+    Args:
+        started: `time.perf_counter()` of the start.
+    """
+    path = RESULTS / f"{name}.json"
+    seconds = round(time.perf_counter() - started, 1)
+    write_json(path, {"machine": machine(), "run_seconds": seconds, "results": results})
+    print(f"wrote {path.name} after {seconds} s")
+    return path

@@ -1,0 +1,233 @@
+"""ImageNet by size: an epoch and an evaluation from a generated feature bank, and how cost grows.
+
+    python -m benchmarks.scaling [--steps 20] [--batches 10]
+
+1000 classes, 16,000 training and 50,000 test images, D 1024, S 49, bf16 on disk, read through a
+memory map. Some steps are measured and scaled to the epoch. The bank lies in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+from benchmarks.machine import peak_mib, write_results
+from vtclip.attention import VisualGuidedAttention
+from vtclip.features.loader import FeatureLoader
+from vtclip.features.source import MemoryFeatures
+
+IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
+CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
+HEADS, FFN_RATIO = 8, 4
+
+
+class PrivateMemory(threading.Thread):
+    """Watch the largest memory of this process without the mapped pages of files, in MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0.0
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Sample 20 times a second until :meth:`stop` (Linux)."""
+        while not self._end.wait(0.05):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon"):
+                    self.peak = max(self.peak, int(line.split()[1]) / 1024)
+
+    def stop(self) -> float:
+        """Return the peak."""
+        self._end.set()
+        self.join()
+        return self.peak
+
+
+def bank(folder: Path, n_images: int) -> MemoryFeatures:
+    """Write random features, a block of them repeated, and map them."""
+    per_image = S * D
+    block = torch.randn(256 * per_image).bfloat16()
+    data = block.view(torch.int16).numpy().tobytes()
+    path = folder / f"{n_images}.bf16"
+    with path.open("wb") as file:
+        for first in range(0, n_images, 256):
+            file.write(data[: min(256, n_images - first) * per_image * 2])
+    spatial = torch.from_file(
+        str(path), shared=False, size=n_images * per_image, dtype=torch.bfloat16
+    )
+    return MemoryFeatures(torch.randn(n_images, D), spatial.view(n_images, S, D))
+
+
+def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str, Any]:
+    """Measure training steps and evaluation batches, and scale them to all images."""
+    needed = (TRAIN + TEST) * S * D * 2
+    if shutil.disk_usage(folder).free < 1.2 * needed:
+        raise SystemExit(f"the bank needs {needed / 1e9:.1f} GB of disk in {folder}")
+    start = time.perf_counter()
+    train, test = bank(folder, TRAIN), bank(folder, TEST)
+    print(f"wrote {needed / 1e9:.1f} GB in {time.perf_counter() - start:.0f} s", flush=True)
+    text = torch.randn(CLASSES, D)
+    head = VisualGuidedAttention(D, n_heads=HEADS, ffn_ratio=FFN_RATIO)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    watch = PrivateMemory()
+    watch.start()
+    report: dict[str, Any] = {"max_pairs": max_pairs}
+    for name, source, count in (("train", train, steps), ("test", test, batches)):
+        labels = torch.randint(CLASSES, (len(source),))
+        loader = FeatureLoader([source], labels, B, shuffle=name == "train")
+        seconds = []
+        start = time.perf_counter()
+        with torch.inference_mode(name == "test"):
+            for _, batch in zip(range(count), loader, strict=False):
+                images, spatial = batch["features"]
+                assert spatial is not None  # the bank has them
+                logits = head.logits(text, images, spatial, SCALE, max_pairs=max_pairs)
+                if name == "train":
+                    optimiser.zero_grad()
+                    F.cross_entropy(logits, batch["label"]).backward()
+                    optimiser.step()
+                seconds.append(time.perf_counter() - start)
+                start = time.perf_counter()
+        median = statistics.median(seconds)
+        report[name] = {
+            "batches_measured": len(seconds),
+            "batches_in_all": len(loader),
+            "median_seconds": median,
+            "scaled_minutes": median * len(loader) / 60,
+        }
+        print(
+            f"{name}: {median:.2f} s a batch of {B} over {len(seconds)} of {len(loader)} batches; "
+            f"scaled to all: {median * len(loader) / 60:.0f} min",
+            flush=True,
+        )
+    report["peak_private_mib"] = watch.stop()
+    report["peak_mib"] = peak_mib()
+    print(
+        f"peak {report['peak_mib']:.0f} MiB with mapped pages of the bank, "
+        f"{report['peak_private_mib']:.0f} MiB without"
+    )
+    return report
+
+
+def multiplications(k: int, b: int, s: int, d: int) -> float:
+    """Predict the multiplications of a forward and backward pass with folded products."""
+    once = 5 * k * d * d + 2 * k * k * d
+    images = 3 * b * s * d * d + b * k * s * d + b * k * HEADS * s * d
+    per_head = (
+        images
+        if 2 * (s * d * d + k * HEADS * s * d) < k * s * d + k * d * d
+        else (2 * b * s * d * d + 2 * b * k * s * d + b * k * d * d)
+    )
+    return 3.0 * (once + per_head + 2 * FFN_RATIO * b * k * d * d)
+
+
+def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
+    """Time a forward and backward pass, and count the bytes it holds for the backward pass."""
+    head = VisualGuidedAttention(d, n_heads=HEADS, ffn_ratio=FFN_RATIO)
+    text, images, spatial = torch.randn(k, d), torch.randn(b, d), torch.randn(b, s, d)
+    weights = {p.untyped_storage().data_ptr() for p in head.parameters()}
+    held: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = head.logits(text, images, spatial, SCALE).logsumexp(-1).sum()
+        mib = sum(held.values()) / 2**20
+        loss.backward()
+        seconds.append(time.perf_counter() - start)
+        held.clear()
+    return {
+        "K": k,
+        "B": b,
+        "S": s,
+        "D": d,
+        "seconds": min(seconds),
+        "held_mib": mib,
+        "multiplications": multiplications(k, b, s, d),
+    }
+
+
+def growth(repetitions: int) -> dict[str, list[dict[str, Any]]]:
+    """Vary K, B, S and D, each around the same middle."""
+    middle = {"k": 200, "b": 8, "s": 49, "d": 512}
+    values = {
+        "K": [50, 100, 200, 400, 800],
+        "B": [2, 4, 8, 16, 32],
+        "S": [12, 25, 49, 98, 196],
+        "D": [128, 256, 512, 1024],
+    }
+    return {
+        axis: [measure(**{**middle, axis.lower(): v}, repetitions=repetitions) for v in points]
+        for axis, points in values.items()
+    }
+
+
+def plot(curves: dict[str, list[dict[str, Any]]]) -> None:
+    """Draw time and memory against each of K, B, S and D, with the predicted time."""
+    points = [point for curve in curves.values() for point in curve]
+    rate = statistics.median(p["multiplications"] / p["seconds"] for p in points)
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    axes = figure.subplots(2, 4, sharey="row")
+    for column, (axis, curve) in enumerate(curves.items()):
+        x = [p[axis] for p in curve]
+        top, bottom = axes[0][column], axes[1][column]
+        top.loglog(x, [p["seconds"] for p in curve], "o-", label="measured")
+        top.loglog(x, [p["multiplications"] / rate for p in curve], "k--", label="predicted")
+        bottom.loglog(x, [p["held_mib"] for p in curve], "o-", color="tab:orange")
+        for panel in (top, bottom):
+            panel.set_xticks(x, [str(v) for v in x], minor=False)
+            panel.minorticks_off()
+            panel.grid(alpha=0.3)
+        bottom.set_xlabel(axis)
+    axes[0][0].set_ylabel("seconds, forward + backward")
+    axes[1][0].set_ylabel("MiB held for the backward pass")
+    axes[0][0].legend()
+    figure.suptitle(
+        "Visual-guided attention around K 200, B 8, S 49, D 512 "
+        f"(predicted: multiplications at {rate / 1e9:.0f} billion a second)"
+    )
+    IMAGE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(IMAGE, dpi=110)
+    print(f"wrote {IMAGE.name}")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20, help="training steps to measure")
+    parser.add_argument("--batches", type=int, default=10, help="test batches to measure")
+    parser.add_argument("--max-pairs", type=int, default=8192)
+    parser.add_argument("--repetitions", type=int, default=3, help="of each point of growth")
+    parser.add_argument("--temp", type=Path, help="where to write the bank, 6.6 GB")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    torch.manual_seed(0)
+    curves = growth(options.repetitions)
+    plot(curves)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # or the bank would stay behind
+    with tempfile.TemporaryDirectory(dir=options.temp) as folder:
+        report = imagenet(Path(folder), options.steps, options.batches, options.max_pairs)
+    write_results("scaling", started, {"imagenet": report, "growth": curves})
+
+
+if __name__ == "__main__":
+    main()
