@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import dassl
 import torch
-from dassl.data.transforms import build_transform
+from dassl.data import transforms
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
@@ -618,7 +618,7 @@ class FrozenCLIPTrainer(TrainerX):
 
 
 def _transform(cfg: CfgNode, *, is_train: bool) -> Transform:
-    return cast(Transform, build_transform(cfg, is_train=is_train))
+    return cast(Transform, transforms.build_transform(cfg, is_train=is_train))
 
 
 def _describe_transform(cfg: CfgNode, *, is_train: bool) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 import torch
 
-from vtclip.backbones import available_backbones, build_backbone, register_backbone, registry
+from vtclip.backbones import available_backbones, build, build_backbone, register_backbone, registry
 from vtclip.errors import UserError
 from vtclip.results import read_result
 
@@ -20,15 +21,16 @@ EXAMPLE = ROOT / "docs" / "backbones.md"
 
 
 @pytest.fixture
-def my_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def my_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The documented example as a module on the path; its name is forgotten afterwards."""
     (code,) = re.findall(r"```python\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
     (tmp_path / "my_backbone.py").write_text(code)
-    available_backbones()  # registers the project's own, for good
-    monkeypatch.setattr(registry, "_factories", dict(registry._factories))
+    before = dict(registry.factories)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_backbone", raising=False)
-    return tmp_path
+    yield tmp_path
+    registry.factories.clear()
+    registry.factories.update(before)
 
 
 def test_the_documented_example_trains(my_backbone: Path, run_train) -> None:
@@ -44,9 +46,9 @@ def test_the_documented_example_trains(my_backbone: Path, run_train) -> None:
 
 def test_an_entry_point_is_a_name(my_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints(
-        [EntryPoint("by_entry_point", "my_backbone:ColourBackbone", registry.ENTRY_POINT_GROUP)]
+        [EntryPoint("by_entry_point", "my_backbone:ColourBackbone", build.ENTRY_POINT_GROUP)]
     )
-    monkeypatch.setattr(registry, "entry_points", lambda **wanted: points.select(**wanted))
+    monkeypatch.setattr(build, "entry_points", lambda **wanted: points.select(**wanted))
     assert "by_entry_point" in available_backbones()
     assert build_backbone("by_entry_point").embed_dim == 3
 

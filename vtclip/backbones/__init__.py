@@ -6,12 +6,8 @@ third party adds one with :func:`register_backbone`, or with an entry point of t
 """
 
 from vtclip.backbones.base import Backbone, ImageFeatures, TokenizedPrompts, VisualTokens
-from vtclip.backbones.registry import (
-    available_backbones,
-    build_backbone,
-    check_backbone,
-    register_backbone,
-)
+from vtclip.backbones.build import available_backbones, build_backbone, check_backbone
+from vtclip.backbones.registry import register_backbone
 
 __all__ = [
     "Backbone",

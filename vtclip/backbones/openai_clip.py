@@ -11,7 +11,6 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import packaging.version
@@ -26,9 +25,6 @@ from vtclip.backbones.base import (
     VisualTokens,
     fingerprint_of,
 )
-from vtclip.backbones.checkpoint_files import read_clip_state_dict
-from vtclip.backbones.pretrained import OPENAI_WEIGHTS, TINY_WEIGHTS, find_or_download
-from vtclip.backbones.registry import register_backbone
 from vtclip.errors import UserError
 
 
@@ -170,11 +166,6 @@ class OpenAIBackbone(Backbone):
         self.log_logit_scale = model.logit_scale
         self.context_length: int = model.context_length
 
-    @classmethod
-    def from_file(cls, path: str) -> OpenAIBackbone:
-        """Read a checkpoint: a TorchScript archive as OpenAI publishes, or a state dict."""
-        return cls(path, read_clip_state_dict(Path(path)))
-
     @property
     def logit_scale(self) -> Tensor:
         """Scale of the cosine, exponentiated."""
@@ -211,15 +202,3 @@ class OpenAIBackbone(Backbone):
         x = embeddings + self.positional_embedding[:length]
         x = self.ln_final(run_blocks(self.transformer, x, causal))
         return x[torch.arange(len(x), device=x.device), ends] @ self.text_projection
-
-
-@register_backbone(*OPENAI_WEIGHTS)
-def build_openai(name: str) -> Backbone:
-    """Build one of OpenAI's models from its published weights."""
-    return OpenAIBackbone(name, read_clip_state_dict(find_or_download(name)))
-
-
-@register_backbone("tiny")
-def build_tiny(name: str) -> Backbone:
-    """Build the small CLIP whose weights come with this package; see docs/tiny.md."""
-    return OpenAIBackbone(name, read_clip_state_dict(TINY_WEIGHTS))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import platformdirs
 
-from vtclip.download import download
 from vtclip.errors import UserError
 
 TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny.pt"
@@ -53,6 +52,9 @@ def find_or_download(name: str) -> Path:
     for place in (target, Path.home() / ".cache" / "clip" / file_name):
         if place.is_file():
             return place
+    # the network's modules are slow to import, and used once a model
+    from vtclip.download import download
+
     url = f"{BASE_URL}/{sha256}/{file_name}"
     try:
         download(url, target, sha256)

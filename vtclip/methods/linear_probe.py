@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +21,9 @@ def fit(global_features: Tensor, labels: Tensor, C: float) -> tuple[Tensor, Tens
     Returns:
         Weights [K, D] and biases [K], float32, on the CPU: logits are `g W^T + b`.
     """
+    # half a second to import, which no other method should wait for
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=C, solver="lbfgs", max_iter=MAX_ITERATIONS)
     model.fit(F.normalize(global_features, dim=-1).cpu().numpy(), labels.cpu().numpy())
     weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)

@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 
 from dassl.data.datasets import Datum
 from dassl.data.samplers import build_sampler
-from dassl.data.transforms.build import Transform
+from dassl.data.transforms.types import Transform
 from dassl.data.wrapper import DatasetWrapper
 
 Loader = DataLoader[dict[str, Any]]

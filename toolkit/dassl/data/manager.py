@@ -7,10 +7,10 @@ from tabulate import tabulate
 from torch.utils.data import Dataset
 from yacs.config import CfgNode
 
+from dassl.data import transforms
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.loaders import Loader, build_data_loader
-from dassl.data.transforms import build_transform
-from dassl.data.transforms.build import Transform
+from dassl.data.transforms.types import Transform
 
 Transforms = Transform | Sequence[Transform]
 
@@ -52,9 +52,9 @@ class DataManager:
             raise ValueError(f"dataset {cfg.DATASET.NAME} has no test images")
         tfm_train, tfm_test = custom_tfm_train, custom_tfm_test
         if tfm_train is None:
-            tfm_train = build_transform(cfg, is_train=True)
+            tfm_train = transforms.build_transform(cfg, is_train=True)
         if tfm_test is None:
-            tfm_test = build_transform(cfg, is_train=False)
+            tfm_test = transforms.build_transform(cfg, is_train=False)
 
         def loader(
             data: Sequence[Datum], node: CfgNode, tfm: Transforms | None, is_train: bool

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
-from torchvision import transforms as tv
 from yacs.config import CfgNode
 
 from dassl.data.datasets import Datum
-from dassl.data.transforms import INTERPOLATION_MODES
-from dassl.data.transforms.build import Transform
+from dassl.data.transforms.types import Transform
 from dassl.utils import read_image
 
 
@@ -77,6 +75,10 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
 
 
 def _plain_transform(node: CfgNode) -> Transform:
+    from torchvision import transforms as tv
+
+    from dassl.data.transforms import INTERPOLATION_MODES
+
     mode = INTERPOLATION_MODES[node.INTERPOLATION]
     steps = [
         tv.Resize(node.SIZE, interpolation=mode),

@@ -1,16 +1,14 @@
 """Transforms from an RGB image to a tensor, as the configuration names them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torchvision import transforms as tv
 from torchvision.transforms import AutoAugmentPolicy, InterpolationMode
 from yacs.config import CfgNode
 
 from dassl.data.transforms.cutout import Cutout
+from dassl.data.transforms.types import Transform
 from dassl.utils import check_availability
-
-Transform = Callable[[Any], Any]
 
 INTERPOLATION_MODES = {
     "bilinear": InterpolationMode.BILINEAR,
