@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import torch
 from tabulate import tabulate
 
 import train
 from benchmarks.machine import write_results
+from vtclip.features import Encoding
 from vtclip.results import read_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,11 +84,10 @@ def run(trainer: str, folder: Path, *options: str, default_format: bool = False)
     train.import_modules(["trainers", "datasets"])
     cfg = train.build_cfg(args)
     set_random_seed(cfg.SEED)
-    built = build_trainer(cfg)
-    if default_format:
-        # CoOp leaves the memory format as it is; ours decides it from the backbone
-        built.encoding.__dict__["memory_format"] = torch.contiguous_format
-    built.train()
+    # CoOp leaves the memory format as it is; ours decides it from the backbone
+    chosen = torch.contiguous_format if default_format else Encoding.memory_format
+    with mock.patch.object(Encoding, "memory_format", chosen):
+        build_trainer(cfg).train()
     result = read_result(output / "result.json")
     return {"epochs": result.epochs, **result.seconds}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,30 @@ def test_bad_arguments_are_one_line(
     assert len(errors) == 1
     assert expected in errors[0]
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize("views", ["0", "2"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "no image"])
+def test_a_bad_image_is_one_line(
+    damage: str, views: str, run_train, tmp_path: Path, capfd, digits_root: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(digits_root / "digits", root / "digits")
+    arguments = ("--root", str(root), "--output-dir", str(tmp_path / "run"), *SHORT)
+    assert run_train(*arguments, "FEATURES.VIEWS", views) == 0
+    lists = json.loads((tmp_path / "run" / "few_shot_list.json").read_text())
+    image = root / lists["train"][0][0]
+    if damage == "missing":
+        image.unlink()
+    else:
+        image.write_bytes(image.read_bytes()[:40] if damage == "truncated" else b"words")
+    (tmp_path / "run" / "result.json").unlink()
+    capfd.readouterr()
+    assert run_train(*arguments, "FEATURES.VIEWS", views) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert image.name in errors[0]
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 def test_a_loss_that_is_not_finite_names_the_rate(run_train, tmp_path: Path, capfd) -> None:

@@ -39,7 +39,6 @@ from vtclip.features import (
     Features,
     FeatureSource,
     FeatureStore,
-    encode_live,
     resolve_precision,
 )
 from vtclip.fewshot import digest_of
@@ -63,24 +62,6 @@ from vtclip.supply import BankSupply, ImageSupply, Supply, Transform
 SECONDS_BETWEEN_SAVES = 30.0
 StrPath = str | os.PathLike[str]
 SPLITS = {"train": "train_x", "val": "val", "test": "test"}
-
-
-class LiveLoader:
-    """Batches of features of images that are augmented and encoded anew every epoch."""
-
-    def __init__(self, images: Any, encoding: Encoding) -> None:
-        self._images = images
-        self._encoding = encoding
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return len(self._images)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield batches as :class:`FeatureLoader` does."""
-        for batch in self._images:
-            features = encode_live(batch["img"], self._encoding)
-            yield {"features": features, "label": batch["label"], "index": batch["index"]}
 
 
 class FrozenCLIPTrainer(TrainerX):
@@ -231,7 +212,7 @@ class FrozenCLIPTrainer(TrainerX):
                 f"'({backbone.image_size}, {backbone.image_size})'."
             )
         settings = cfg.FEATURES
-        self.encoding = Encoding(
+        encoding = Encoding(
             backbone,
             _transform(cfg, is_train=False),
             transform_key=_describe_transform(cfg, is_train=False),
@@ -240,7 +221,7 @@ class FrozenCLIPTrainer(TrainerX):
             compile=settings.COMPILE,
         )
         return ImageSupply(
-            self.encoding,
+            encoding,
             (_transform(cfg, is_train=True), _describe_transform(cfg, is_train=True)),
             {split: [Path(item.impath) for item in self._items(split)] for split in SPLITS},
             FeatureStore(settings.ROOT or None) if settings.CACHE else None,
@@ -551,11 +532,8 @@ class FrozenCLIPTrainer(TrainerX):
             with self._clock("features"):
                 source = self.supply.split(split)
             return FeatureLoader([source], self._labels(split), loaders.TEST.BATCH_SIZE)
-        views = self.cfg.FEATURES.VIEWS
-        if isinstance(self.supply, ImageSupply) and not views:
-            return LiveLoader(self.dm.train_loader_x, self.encoding)
         with self._clock("features"):
-            sources = self.supply.train_views(views)
+            sources = self.supply.train_views(self.cfg.FEATURES.VIEWS)
         size = loaders.TRAIN_X.BATCH_SIZE
         return FeatureLoader(sources, self._labels(split), size, shuffle=True, drop_last=True)
 

@@ -18,6 +18,7 @@ from vtclip.features import (
     Encoding,
     FeatureSource,
     FeatureStore,
+    LiveViews,
     MemoryFeatures,
     image_features,
 )
@@ -49,7 +50,7 @@ class Supply(Protocol):
         """Return the features of "train", "val" or "test" under the test transform."""
 
     def train_views(self, count: int) -> list[FeatureSource]:
-        """Return `count` augmented views of the training images."""
+        """Return `count` augmented views of the training images; of 0, one that never repeats."""
 
 
 @dataclass
@@ -95,6 +96,8 @@ class ImageSupply:
         """See :class:`Supply`."""
         transform, description = self.augmentation
         augmented = replace(self.encoding, transform=transform, transform_key=description)
+        if not count:
+            return [LiveViews(self.paths["train"], augmented, self.batch_size, self.workers)]
         return [
             self._features(
                 "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"

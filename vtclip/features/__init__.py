@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtclip.features.encoding import Encoding, encode_live, resolve_precision
     from vtclip.features.extract import image_features
+    from vtclip.features.live import LiveViews
     from vtclip.features.loader import FeatureLoader
     from vtclip.features.source import Features, FeatureSource, MemoryFeatures
     from vtclip.features.store import FeatureStore
@@ -25,6 +26,7 @@ _HOMES = {
     "FeatureSource": "source",
     "FeatureStore": "store",
     "Features": "source",
+    "LiveViews": "live",
     "MemoryFeatures": "source",
     "encode_live": "encoding",
     "image_features": "extract",
@@ -37,6 +39,7 @@ __all__ = [
     "FeatureSource",
     "FeatureStore",
     "Features",
+    "LiveViews",
     "MemoryFeatures",
     "encode_live",
     "image_features",
