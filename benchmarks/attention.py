@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import peak_mib, write_results
+from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention, visual_guided_logits
 
 B, S, D, HEADS, SCALE = 32, 49, 1024, 8, 100.0
@@ -146,9 +146,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.peak_of:
         step = step_of(options.peak_of, options.classes[0], options.ffn[0])
-        before = peak_mib()
+        before = memory_mib("VmRSS")
         step()
-        print(peak_mib() - before)
+        print(memory_mib("VmHWM") - before)
         return
     started = time.perf_counter()
     if options.threads:

@@ -1,6 +1,6 @@
 """Images a second of the image encoder, for every combination of the switches that matter.
 
-    python benchmarks/encoding.py [--json FILE]
+    python -m benchmarks.encoding
 
 The backbone has the size of CLIP's RN50 and random weights. All arms take turns within one run, a
 batch each, and each is judged by its fastest batch. On a busy machine that says little; the seconds
@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,10 +28,10 @@ from tabulate import tabulate
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmarks.machine import write_results
 from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone, ImageFeatures
 from vtclip.backbones.openai_clip import OpenAIBackbone
 from vtclip.features import Encoding, encode_live, image_features, resolve_precision
-from vtclip.files import write_json
 
 SIZE = 224
 
@@ -127,22 +125,6 @@ def from_files(backbone: Backbone, batch: int, batches: int) -> float:
         return len(paths) / (time.perf_counter() - start)
 
 
-def machine() -> dict[str, Any]:
-    """Describe what the figures were measured on."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = lines[0].split(":")[1].strip() if lines else cpu
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
     """Run all arms in turns and return their figures."""
     backbone = random_backbone()
@@ -182,7 +164,6 @@ def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
         for arm, speed in zip(arms, speeds, strict=True)
     ]
     return {
-        "machine": machine(),
         "batch_size": batch,
         "rounds": rounds,
         "arms": rows,
@@ -191,19 +172,17 @@ def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print a table, and write the JSON file if one was asked for."""
+    """Measure, print a table, and write results/encoding.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=90.0, help="for all arms together")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled arms")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    started = time.perf_counter()
     result = measure(arguments.batch, arguments.seconds, not arguments.no_compile)
-    print(json.dumps(result["machine"]))
     print(tabulate(result["arms"], headers="keys", floatfmt=".2f"))
     print(f"image_features from JPEG files: {result['from_files_images_per_second']:.1f} images/s")
-    if arguments.json:
-        write_json(arguments.json, result)
+    write_results("encoding", started, result)
 
 
 if __name__ == "__main__":

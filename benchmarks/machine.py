@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def peak_mib() -> float:
-    """Return the largest resident memory of this process so far, in MiB (Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory_mib(field: str) -> float:
+    """Return a figure of this process's memory in MiB (Linux).
+
+    Args:
+        field: "VmHWM", the largest resident memory so far; "VmRSS", the resident memory now;
+            "RssAnon", the same without mapped pages of files.
+    """
+    # getrusage's peak would start at that of the process that started this one
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 def write_results(name: str, started: float, results: Any) -> Path:

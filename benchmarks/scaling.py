@@ -23,7 +23,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn import functional as F
 
-from benchmarks.machine import peak_mib, write_results
+from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
@@ -44,9 +44,7 @@ class PrivateMemory(threading.Thread):
     def run(self) -> None:
         """Sample 20 times a second until :meth:`stop` (Linux)."""
         while not self._end.wait(0.05):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("RssAnon"):
-                    self.peak = max(self.peak, int(line.split()[1]) / 1024)
+            self.peak = max(self.peak, memory_mib("RssAnon"))
 
     def stop(self) -> float:
         """Return the peak."""
@@ -113,7 +111,7 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
             flush=True,
         )
     report["peak_private_mib"] = watch.stop()
-    report["peak_mib"] = peak_mib()
+    report["peak_mib"] = memory_mib("VmHWM")
     print(
         f"peak {report['peak_mib']:.0f} MiB with mapped pages of the bank, "
         f"{report['peak_private_mib']:.0f} MiB without"

@@ -1,0 +1,196 @@
+"""Write docs/performance.md and its plot from the figures in benchmarks/results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.machine import RESULTS
+from vtclip.files import read_json, write_text
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PLOT = DOCS / "images" / "performance.png"
+
+PAGE = """# Performance
+
+Written by `make bench` (`python -m benchmarks`) from one run of each benchmark on
+
+    {machine}
+
+Absolute times are this machine's; the ratios, each measured within one run, travel better. The JSON
+files stand in `benchmarks/results/`.
+
+## A whole run
+
+`python -m benchmarks.end_to_end`: digits, 16 shots, {epochs} epochs on a backbone of RN50's size with
+random weights. CoOp's way encodes every image anew every epoch in fp32; ours encodes ten views of
+each image once, in bf16 with channels last, and trains on what is remembered.
+
+{end_to_end}
+
+![Seconds of a whole run](images/performance.png)
+
+## Encoding
+
+`python -m benchmarks.encoding`: images a second at 224 pixels, RN50's size, batch {batch}, the arms in
+turns, each by its fastest batch. Our own path (`encode_live`) stands at **{of_best:.0%}** of the
+best plain combination{compiled}; reading, decoding and resizing JPEG files included,
+`image_features` makes {from_files:.1f} images a second.
+
+{encoding}
+
+## The attention
+
+`python -m benchmarks.attention`: forward and backward, fp32, one layer, B {B}, S {S}, D {D}, {heads}
+heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
+interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
+alone, forward and backward. Peaks are over what was resident before the step, a process each.
+
+{attention}
+
+Targets: 2 times at K 1000 and 1.5 times at K 100 with the feed-forward part, and at most 1.2 of the
+products; 6 and 4 times without it; at most half of the memory. {verdict}
+
+## ImageNet's size
+
+`python -m benchmarks.scaling`: 1000 classes, 16,000 training and 50,000 test images from a generated
+bank of features, bf16 on disk and mapped, D 1024, S 49, batch 32, `MAX_PAIRS` {max_pairs}.
+{train_batches} training steps and {test_batches} test batches were measured and scaled to all.
+
+{imagenet}
+
+Peak resident memory {peak:.0f} MiB with mapped pages of the bank, {private:.0f} MiB without.
+
+![Time and memory against K, B, S and D](images/scaling.png)
+"""
+
+
+def write_page() -> None:
+    """Write the page; every benchmark must have run."""
+    found = {
+        name: read_json(RESULTS / f"{name}.json")
+        for name in ("encoding", "attention", "end_to_end", "scaling")
+    }
+    figures = {name: content["results"] for name, content in found.items()}
+    encoding, attention = figures["encoding"], figures["attention"]
+    whole, scaling = figures["end_to_end"], figures["scaling"]
+    draw(whole["rows"])
+    own = [arm for arm in encoding["arms"] if arm["path"] != "plain"]
+    eager = next(arm for arm in own if not arm["compiled"])
+    compiled = [arm for arm in own if arm["compiled"]]
+    imagenet = scaling["imagenet"]
+    page = PAGE.format(
+        machine=", ".join(
+            f"{key} {value}" for key, value in found["end_to_end"]["machine"].items()
+        ),
+        epochs=whole["cached"]["epochs"],
+        end_to_end=tabulate(whole["rows"], ["", "seconds", ""], "github", floatfmt=".1f"),
+        batch=encoding["batch_size"],
+        of_best=eager["of_best"],
+        compiled=f", {compiled[0]['of_best']:.0%} with FEATURES.COMPILE" if compiled else "",
+        from_files=encoding["from_files_images_per_second"],
+        encoding=tabulate(encoding["arms"], "keys", "github", floatfmt=".2f"),
+        **attention["shape"],
+        attention=tabulate(
+            [row for item in attention["comparisons"] for row in _attention_rows(item)],
+            [
+                "K",
+                "feed-forward",
+                "",
+                "seconds",
+                "times faster",
+                "of the products",
+                "MiB",
+                "memory",
+            ],
+            "github",
+            floatfmt=".2f",
+        ),
+        verdict=_verdict(attention["comparisons"]),
+        max_pairs=imagenet["max_pairs"],
+        train_batches=imagenet["train"]["batches_measured"],
+        test_batches=imagenet["test"]["batches_measured"],
+        imagenet=tabulate(
+            [
+                (
+                    {"train": "training epoch", "test": "evaluation"}[part],
+                    imagenet[part]["median_seconds"],
+                    imagenet[part]["scaled_minutes"],
+                )
+                for part in ("train", "test")
+            ],
+            ["", "seconds a batch", "minutes in all (scaled)"],
+            "github",
+            floatfmt=".2f",
+        ),
+        peak=imagenet["peak_mib"],
+        private=imagenet["peak_private_mib"],
+    )
+    write_text(DOCS / "performance.md", page)
+    print(f"wrote {DOCS.name}/performance.md")
+
+
+def _attention_rows(item: dict[str, Any]) -> list[list[Any]]:
+    median, mib = item["median_seconds"], item["peak_mib"]
+    rows = []
+    for name in [*median, *(name for name in mib if name not in median)]:
+        seconds = median.get(name)
+        rows.append(
+            [
+                item["classes"],
+                f"{item['ffn_ratio']} D",
+                name,
+                seconds,
+                median["reference"] / seconds if seconds else None,
+                seconds / median["products"] if seconds and "products" in median else None,
+                mib.get(name),
+                mib[name] / mib["reference"] if name in mib else None,
+            ]
+        )
+    return rows
+
+
+# (classes, feed-forward ratio): at least so many times faster than the reference
+TARGETS = {(1000, 4): 2.0, (100, 4): 1.5, (1000, 0): 6.0, (100, 0): 4.0}
+
+
+def _verdict(comparisons: list[dict[str, Any]]) -> str:
+    """Say which targets were missed, with the figures."""
+    missed = []
+    for item in comparisons:
+        median, mib = item["median_seconds"], item["peak_mib"]
+        place = f"at K {item['classes']}, feed-forward {item['ffn_ratio']} D"
+        target = TARGETS[item["classes"], item["ffn_ratio"]]
+        faster = median["reference"] / median["ours"]
+        if faster < target:
+            missed.append(f"{faster:.2f} times instead of {target} {place}")
+        of_products = median["ours"] / median.get("products", float("inf"))
+        if of_products > 1.2:
+            missed.append(f"{of_products:.2f} of the products instead of 1.2 {place}")
+        memory = mib["ours"] / mib["reference"]
+        if memory > 0.5:
+            missed.append(f"{memory:.2f} of the memory instead of 0.5 {place}")
+    return f"Missed: {'; '.join(missed)}." if missed else "All were reached in this run."
+
+
+def draw(rows: list[list[Any]]) -> None:
+    """Plot the seconds of whole runs, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    bars = [row for row in rows if "import" not in row[0] and ".py" not in row[0]][::-1]
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(
+        [row[0] for row in bars], [row[1] for row in bars], color="tab:blue", log=True
+    )
+    axes.bar_label(drawn, [f"{row[1]:,.0f} s" for row in bars], padding=3)
+    axes.set_xlim(right=3 * max(row[1] for row in bars))
+    axes.set_xlabel("seconds of a whole run, training and test")
+    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PLOT, dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    write_page()
