@@ -43,7 +43,14 @@ setup(
         "matplotlib>=3.7",
     ],
     extras_require={
-        "dev": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.8", "mypy>=1.13", "types-tabulate",
-                "types-requests", "types-PyYAML"],
+        "dev": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.8",
+            "mypy>=1.13",
+            "types-tabulate",
+            "types-requests",
+            "types-PyYAML",
+        ],
     },
 )
