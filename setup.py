@@ -1,4 +1,4 @@
-"""Packaging of the library `vtclip`; trainers/ and datasets/ are run from a checkout, CoOp's way."""
+"""Packaging of the library; trainers/ and datasets/ are run from a checkout, as in CoOp."""
 
 from pathlib import Path
 
