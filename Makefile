@@ -24,9 +24,12 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-# the same suite on a checkout of the real Dassl.pytorch
+# the same suite on a checkout of the real Dassl.pytorch, which imports wilds and pandas; what wilds
+# itself asks for is not needed
 test-upstream: $(READY)
 	@test -d '$(DASSL)/dassl' || { echo 'usage: make test-upstream DASSL=path-to-a-checkout' >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pandas pytz
+	$(BIN)/python -m pip install --quiet --no-deps wilds==1.2.2
 	PYTHONPATH='$(abspath $(DASSL))' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(READY)
