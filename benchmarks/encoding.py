@@ -59,7 +59,7 @@ class Arm:
 
 def random_backbone() -> Backbone:
     """Return a CLIP of RN50's size with random weights."""
-    from clip.model import CLIP  # importable as it is once the backbone's module was imported
+    from vtclip.backbones.clip_package import CLIP
 
     torch.manual_seed(0)
     model = CLIP(1024, SIZE, (3, 4, 6, 3), 64, None, 77, 49408, 512, 8, 12)

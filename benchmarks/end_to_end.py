@@ -47,9 +47,7 @@ RN50 = {
 
 def write_random_weights(path: Path) -> None:
     """Write the state dict of a CLIP of RN50's size."""
-    from clip.model import CLIP
-
-    import vtclip.backbones.openai_clip  # noqa: F401  (imports clip where setuptools is new)
+    from vtclip.backbones.clip_package import CLIP
 
     torch.manual_seed(0)
     torch.save(CLIP(**RN50).half().state_dict(), path)

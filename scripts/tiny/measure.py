@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP, build_model
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+
+from vtclip.backbones.clip_package import CLIP, build_model
 
 from .glyphs import NUMBERS
 from .pretrain import WEIGHTS, encode_texts, normalise

@@ -7,14 +7,15 @@ with default arguments writes `vtclip/backbones/weights/tiny.pt`. See docs/tiny.
 
 import argparse
 import math
+from functools import cache
 from pathlib import Path
 
-import clip
 import torch
 import torch.nn.functional as F
-from clip.model import CLIP
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from vtclip.backbones.clip_package import CLIP, SimpleTokenizer, tokenize
 
 from .captions import COLOUR_NAMES, NO_GLYPH, true_of
 from .checkpoint import save_state
@@ -72,7 +73,7 @@ def normalise(images: Tensor) -> Tensor:
 
 def encode_texts(model: CLIP, texts: list[str]) -> Tensor:
     """Normalised text features, [len(texts), D]; padding beyond the longest text is cut off."""
-    tokens = clip.tokenize(texts, context_length=CONTEXT_LENGTH, truncate=True)
+    tokens = tokenize(texts, context_length=CONTEXT_LENGTH, truncate=True)
     length = int(tokens.argmax(dim=1).max()) + 1
     return F.normalize(model.encode_text(tokens[:, :length]), dim=1)
 
@@ -111,9 +112,15 @@ class AttributeHeads(nn.Module):
         return torch.stack(losses).sum()
 
 
+@cache
+def _vocabulary() -> dict[int, str]:
+    vocabulary: dict[int, str] = SimpleTokenizer().decoder
+    return vocabulary
+
+
 def random_words(n: int, rng: torch.Generator) -> list[str]:
     """Different whole words of the tokenizer's vocabulary, none of them tied to a picture."""
-    decoder = clip.clip._tokenizer.decoder
+    decoder = _vocabulary()
     rows = torch.randperm(LAST_WORD - FIRST_WORD, generator=rng)[: 4 * n] + FIRST_WORD
     words = [decoder[row] for row in rows.tolist()]
     return [w.removesuffix("</w>") for w in words if w.endswith("</w>") and w[:-4].isalpha()][:n]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import clip.model
 import pytest
 import torch
 from torch import Tensor
 
 from vtclip.backbones import build_backbone
+from vtclip.backbones.clip_package import CLIP, tokenize
 from vtclip.backbones.openai_clip import OpenAIBackbone
 from vtclip.errors import UserError
 
@@ -37,9 +37,9 @@ VISION = {
 }
 
 
-def make_clip(kind: str) -> clip.model.CLIP:
+def make_clip(kind: str) -> CLIP:
     torch.manual_seed(0)
-    model = clip.model.CLIP(embed_dim=32, **VISION[kind], **TEXT).eval()
+    model = CLIP(embed_dim=32, **VISION[kind], **TEXT).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("bn3.weight"):  # CLIP's zero start would hide the residual branches
             torch.nn.init.normal_(parameter, mean=1.0, std=0.1)
@@ -52,12 +52,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def theirs(kind: str) -> clip.model.CLIP:
+def theirs(kind: str) -> CLIP:
     return make_clip(kind)
 
 
 @pytest.fixture
-def ours(theirs: clip.model.CLIP) -> OpenAIBackbone:
+def ours(theirs: CLIP) -> OpenAIBackbone:
     return OpenAIBackbone("random", theirs.state_dict())
 
 
@@ -77,7 +77,7 @@ def test_global_features_are_clips_own(ours, theirs, tokens) -> None:
 def test_text_features_are_clips_own_at_full_length(ours, theirs) -> None:
     with torch.no_grad():
         features = ours.encode_text(PROMPTS)
-        expected = theirs.encode_text(clip.tokenize(PROMPTS))
+        expected = theirs.encode_text(tokenize(PROMPTS))
     assert ours.tokenize(PROMPTS).ids.shape[1] < 77
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
 

@@ -1,20 +1,12 @@
 """The renderer, the pre-training script and the committed weights of the `tiny` backbone."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from clip.model import build_model  # noqa: E402
-
-from scripts.tiny.captions import COLOUR_NAMES, NO_GLYPH, UNSAID, true_of  # noqa: E402
-from scripts.tiny.checkpoint import save_state  # noqa: E402
-from scripts.tiny.glyphs import NUMBERS, glyph_bank  # noqa: E402
-from scripts.tiny.pretrain import (  # noqa: E402
+from scripts.tiny.captions import COLOUR_NAMES, NO_GLYPH, UNSAID, true_of
+from scripts.tiny.checkpoint import save_state
+from scripts.tiny.glyphs import NUMBERS, glyph_bank
+from scripts.tiny.pretrain import (
     WEIGHTS,
     build_parser,
     contrastive_loss,
@@ -22,7 +14,8 @@ from scripts.tiny.pretrain import (  # noqa: E402
     pretrain,
     random_words,
 )
-from scripts.tiny.render import RESOLUTION, contact_sheet, render  # noqa: E402
+from scripts.tiny.render import RESOLUTION, contact_sheet, render
+from vtclip.backbones.clip_package import build_model
 
 
 def seeded(seed: int) -> torch.Generator:

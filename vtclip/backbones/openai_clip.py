@@ -7,13 +7,9 @@ text encoder runs at the length of the longest prompt.
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import packaging.version
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,30 +21,8 @@ from vtclip.backbones.base import (
     VisualTokens,
     fingerprint_of,
 )
+from vtclip.backbones.clip_package import build_model, tokenize
 from vtclip.errors import UserError
-
-
-@contextmanager
-def _packaging_as_pkg_resources() -> Iterator[None]:
-    """Lend the `clip` package the one name it takes from pkg_resources.
-
-    That module is gone from setuptools 82, and slow to import and full of warnings before.
-    """
-    missing = "pkg_resources" not in sys.modules
-    if missing:
-        stand_in = types.ModuleType("pkg_resources")
-        stand_in.packaging = packaging  # type: ignore[attr-defined]
-        sys.modules["pkg_resources"] = stand_in
-    try:
-        yield
-    finally:
-        if missing:
-            del sys.modules["pkg_resources"]
-
-
-with _packaging_as_pkg_resources():
-    import clip
-    from clip.model import build_model
 
 
 class AttentionPool(nn.Module):
@@ -180,7 +154,7 @@ class OpenAIBackbone(Backbone):
         rows = []
         for prompt in prompts:
             try:
-                rows.append(clip.tokenize(prompt, context_length=self.context_length)[0].long())
+                rows.append(tokenize(prompt, context_length=self.context_length)[0].long())
             except RuntimeError:
                 raise UserError(
                     f"prompt {prompt!r}: longer than the {self.context_length} tokens of "
