@@ -586,7 +586,8 @@ class FrozenCLIPTrainer(TrainerX):
     def _seed(self, part: int) -> None:
         """Seed Python, NumPy and PyTorch for a part of the run: 0 the start, e + 1 epoch e."""
         if self.cfg.SEED >= 0:
-            set_random_seed(self.cfg.SEED * 100_000 + part)
+            # NumPy takes 32 bits
+            set_random_seed((self.cfg.SEED * 100_000 + part) % 2**32)
 
     @contextmanager
     def _clock(self, part: str) -> Iterator[None]:
