@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from vtclip import checkpoints
 from vtclip.results import read_result
@@ -280,3 +281,22 @@ def test_help_does_not_load_torch() -> None:
     code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_without_val_nothing_is_selected_on_test(
+    run_train, tmp_path: Path, capfd
+) -> None:
+    # a folder of photos without validation images
+    for number in range(8):
+        folder = tmp_path / "photos" / "train" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (30 * number, 0, 0)).save(folder / f"{number}.png")
+    shutil.copytree(tmp_path / "photos" / "train", tmp_path / "photos" / "test")
+    dataset = str(ROOT / "configs" / "datasets" / "image_folder.yaml")
+    arguments = ("--root", str(tmp_path / "photos"), "--dataset-config-file", dataset)
+    run = ("--output-dir", str(tmp_path / "run"), "OPTIM.MAX_EPOCH", "1")
+    for option in (("TEST.FINAL_MODEL", "best_val"), ("TEST.SPLIT", "val")):
+        assert run_train(*arguments, *run, *option) == 2
+        assert "has no val images" in capfd.readouterr().err
+    assert run_train(*arguments, *run) == 0
+    assert read_result(tmp_path / "run" / "result.json").total == 8

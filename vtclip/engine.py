@@ -254,6 +254,8 @@ class FrozenCLIPTrainer(TrainerX):
         self._trains = True
         if self.head is not None:
             self._require("train")
+        if self.cfg.TEST.FINAL_MODEL == "best_val":
+            self._require("val")
         super().before_train()
         self._write_run_files()
         if self.head is not None:
@@ -446,8 +448,7 @@ class FrozenCLIPTrainer(TrainerX):
         """
         final = split is None
         split = split or self.cfg.TEST.SPLIT
-        if split == "val" and not self._items("val"):
-            split = "test"
+        self._require(split)
         self.set_model_mode("eval")
         if final and self.search_result is None:
             with self._clock("search"):

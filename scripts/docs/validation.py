@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from statistics import mean
 
@@ -24,10 +25,25 @@ class Comparison:
     Attributes:
         table: GitHub markdown, a row a setting, the mean over all columns last.
         best: the setting with the highest mean.
+        means: accuracy in each column, in percent, by setting.
+        images: validation images behind each column, all seeds together.
     """
 
     table: str
     best: str
+    means: dict[str, list[float]]
+    images: list[int]
+
+    def near_best(self) -> list[str]:
+        """Return the settings within two standard errors of the best, in every column."""
+        columns = list(zip(*self.means.values(), strict=True))
+        best = [max(column) for column in columns]
+        errors = [sqrt(p * (100 - p) / n) for p, n in zip(best, self.images, strict=True)]
+        return [
+            name
+            for name, means in self.means.items()
+            if all(b - m <= 2 * e for b, m, e in zip(best, means, errors, strict=True))
+        ]
 
 
 def parse_args(description: str) -> argparse.Namespace:
@@ -64,7 +80,15 @@ def compare(settings: Mapping[str, Sequence[str]], args: argparse.Namespace) -> 
         rows.append([name, *_means([r.accuracy for r in results[start : start + step]])])
     headers = ["", *(f"{dataset}, {shots}" for dataset, shots in COLUMNS), "mean"]
     best = max(rows[1:], key=lambda row: float(row[-1]))
-    return Comparison(tabulate(rows, headers, "github", floatfmt=".2f"), str(best[0]))
+    return Comparison(
+        table=tabulate(rows, headers, "github", floatfmt=".2f"),
+        best=str(best[0]),
+        means={str(name): list(map(float, means[:-1])) for name, *means in rows[1:]},
+        images=[
+            sum(r.total for r in results[column : column + len(SEEDS)])
+            for column in range(0, step, len(SEEDS))
+        ],
+    )
 
 
 def _means(accuracies: Sequence[float]) -> list[float]:

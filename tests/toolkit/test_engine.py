@@ -249,7 +249,7 @@ def test_splits(cfg, capsys):
         build_trainer(cfg).test(split="val")
     cfg.TEST.FINAL_MODEL = "best_val"
     with pytest.raises(ValueError, match="best_val needs validation images"):
-        build_trainer(cfg)
+        build_trainer(cfg).train()
 
 
 def test_no_bar_without_a_terminal(cfg, capfd):

@@ -53,7 +53,7 @@ class SimpleTrainer(TrainerBase):
         """Build `self.dm` and take over its loaders and classes.
 
         Raises:
-            ValueError: TEST.FINAL_MODEL is unknown, or is best_val and there is no such split.
+            ValueError: TEST.FINAL_MODEL is unknown.
         """
         check_availability(self.cfg.TEST.FINAL_MODEL, FINAL_MODELS)
         self.dm = DataManager(self.cfg)
@@ -64,8 +64,6 @@ class SimpleTrainer(TrainerBase):
         self.num_classes = self.dm.num_classes
         self.num_source_domains = self.dm.num_source_domains
         self.lab2cname = self.dm.lab2cname
-        if self._selects_on_val() and self.val_loader is None:
-            raise ValueError("TEST.FINAL_MODEL best_val needs validation images, there are none")
 
     def build_model(self) -> None:
         """Build the model and register what of it is trained."""
@@ -75,7 +73,13 @@ class SimpleTrainer(TrainerBase):
         return bool(self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST)
 
     def before_train(self) -> None:
-        """Resume from RESUME or OUTPUT_DIR, open the TensorBoard writer, start the clock."""
+        """Resume from RESUME or OUTPUT_DIR, open the TensorBoard writer, start the clock.
+
+        Raises:
+            ValueError: TEST.FINAL_MODEL is best_val and there are no validation images.
+        """
+        if self._selects_on_val() and self.val_loader is None:
+            raise ValueError("TEST.FINAL_MODEL best_val needs validation images, there are none")
         directory = self.cfg.RESUME or self.output_dir
         self.start_epoch = self.resume_model_if_exist(directory)
         if self.start_epoch > 0 and self._selects_on_val():
