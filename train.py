@@ -159,6 +159,12 @@ def build_cfg(args: argparse.Namespace) -> Any:
     if cfg.DATASET.NAME not in DATASET_REGISTRY.registered_names():
         raise unknown_name("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
 
+    if cfg.MODEL.BACKBONE.NAME == "tiny" and cfg.DATASET.NAME != "Digits" and not args.config_file:
+        print(
+            "note: backbone tiny is a small model for demonstrations; for results that count, name "
+            "one of CLIP's, such as --backbone RN50.",
+            file=sys.stderr,
+        )
     if args.output_dir:
         cfg.OUTPUT_DIR = args.output_dir
     elif args.resume:
