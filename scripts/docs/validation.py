@@ -17,6 +17,9 @@ from scripts.docs.grid import SEEDS, Job, run_all
 EPOCHS = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
 COLUMNS = (("digits", 1), ("digits", 4), ("digits", 16), ("caltech101", 1))
 
+# what a dataset was augmented with before the search; a setting may say otherwise
+START = {"digits": ("INPUT.RRCROP_SCALE", "(0.5, 1.0)"), "caltech101": ()}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -67,7 +70,11 @@ def compare(settings: Mapping[str, Sequence[str]], args: argparse.Namespace) -> 
         Job(
             *("VTCLIP", dataset, shots, seed, roots[dataset]),
             name="_".join(options).replace("TRAINER.VTCLIP.", "").replace(" ", ""),
-            options=("TEST.SPLIT", "val", "OPTIM.MAX_EPOCH", str(EPOCHS[shots]), *options),
+            options=(
+                *("TEST.SPLIT", "val", "OPTIM.MAX_EPOCH", str(EPOCHS[shots])),
+                *START[dataset],
+                *options,
+            ),
         )
         for options in settings.values()
         for dataset, shots in COLUMNS
