@@ -17,6 +17,7 @@ from vtclip.files import write_text
 from vtclip.tables.cells import Cell
 from vtclip.tables.field import gather
 from vtclip.tables.layout import Facts
+from vtclip.tables.names import shots_name
 from vtclip.tables.render import render
 
 WITHOUT_SHOTS = ("ZeroshotCLIP", "ZeroshotCLIP2")
@@ -96,14 +97,15 @@ def jobs(dataset: str, data: Path, shots: Sequence[int]) -> Iterator[Job]:
 
 def losses(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield a line for each shot count at which other methods beat VT-CLIP's mean."""
-    for own in (cell for cell in cells if cell.row.method == "VTCLIP"):
+    of_vtclip = [cell for cell in cells if cell.row.method == "VTCLIP"]
+    for own in sorted(of_vtclip, key=lambda cell: cell.shots):
         ahead = [
             f"{cell.row.method} by {cell.mean - own.mean:.2f}"
             for cell in sorted(cells, key=lambda cell: -cell.mean)
             if cell.shots in (0, own.shots) and cell.mean > own.mean
         ]
         verdict = "behind " + ", ".join(ahead) if ahead else "behind none"
-        yield f"- {own.dataset}, {own.shots} shots: {own.mean:.2f}, {verdict}."
+        yield f"- {own.dataset}, {shots_name(own.shots)}: {own.mean:.2f}, {verdict}."
 
 
 def draw(facts: Facts, target: Path) -> None:
