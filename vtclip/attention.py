@@ -313,7 +313,9 @@ class VisualGuidedAttention(nn.Module):
         classes_are_apart = len(self.layers) == 1 or self._decoder[0].self_attention is None
         width = min(n_classes, pairs) if classes_are_apart else n_classes
         height = max(1, pairs // width)
-        run = partial(checkpoint, part, use_reentrant=False) if max_pairs else part
+        # without gradients nothing is held for a backward pass, so nothing need be computed again
+        recompute = bool(max_pairs) and torch.is_grad_enabled()
+        run = partial(checkpoint, part, use_reentrant=False) if recompute else part
         rows = []
         for globals_, spatials in zip(
             torch.split(global_features, height), torch.split(spatial_features, height), strict=True
