@@ -128,6 +128,18 @@ def test_best_on_validation_is_said_so(run_train, tmp_path: Path) -> None:
     assert (tmp_path / "head" / "model-best.pth.tar").is_file()
 
 
+def test_the_cache_goes_where_it_is_told_and_changes_nothing(run_train, tmp_path: Path) -> None:
+    cache = tmp_path / "my cache"
+    options = {"own": ("FEATURES.ROOT", str(cache)), "none": ("FEATURES.CACHE", "False")}
+    for name, option in options.items():
+        assert run_train("--output-dir", str(tmp_path / name), *SHORT, *option) == 0
+    assert list(cache.rglob("*.safetensors"))
+    own, none = (head_of(tmp_path / name) for name in options)
+    assert all(own[key].equal(none[key]) for key in own)
+    digests = {read_result(tmp_path / name / "result.json").config_digest for name in options}
+    assert len(digests) == 1
+
+
 def test_step_zero_is_zero_shot(run_train, tmp_path: Path) -> None:
     options = (*SHORT, "OPTIM.MAX_EPOCH", "0")
     assert run_train("--output-dir", str(tmp_path), *options) == 0
@@ -283,9 +295,7 @@ def test_help_does_not_load_torch() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_without_val_nothing_is_selected_on_test(
-    run_train, tmp_path: Path, capfd
-) -> None:
+def test_without_val_nothing_is_selected_on_test(run_train, tmp_path: Path, capfd) -> None:
     # a folder of photos without validation images
     for number in range(8):
         folder = tmp_path / "photos" / "train" / "ab"[number % 2]

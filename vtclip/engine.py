@@ -224,7 +224,7 @@ class FrozenCLIPTrainer(TrainerX):
             encoding,
             (_transform(cfg, is_train=True), _describe_transform(cfg, is_train=True)),
             {split: [Path(item.impath) for item in self._items(split)] for split in SPLITS},
-            FeatureStore(settings.ROOT or None) if settings.CACHE else None,
+            _store(settings),
             settings.KEY,
             settings.BATCH_SIZE,
             cfg.DATALOADER.NUM_WORKERS,
@@ -595,6 +595,13 @@ class FrozenCLIPTrainer(TrainerX):
         started = time.perf_counter()
         yield
         self._seconds[part] += time.perf_counter() - started
+
+
+def _store(settings: CfgNode) -> FeatureStore | None:
+    """Return the feature cache of the FEATURES node, None for none."""
+    if not settings.CACHE:
+        return None
+    return FeatureStore(Path(settings.ROOT).expanduser() if settings.ROOT else None)
 
 
 def _transform(cfg: CfgNode, *, is_train: bool) -> Transform:
