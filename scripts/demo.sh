@@ -9,6 +9,6 @@ bash scripts/zeroshot/main.sh digits 16 > /dev/null
 echo "zero-shot CLIP: done"
 for shots in 1 2 4 8 16; do
     bash scripts/vtclip/main.sh digits "$shots" > /dev/null
-    echo "VT-CLIP, $shots shots: done"
+    echo "VT-CLIP, shots $shots: done"
 done
 "$python" parse_test_res.py output/digits --table --rows shots
