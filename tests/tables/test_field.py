@@ -279,7 +279,7 @@ def test_no_results(tmp_path: Path) -> None:
 
 def test_all_training_images_come_last(tmp_path: Path) -> None:
     for shots in (-1, 16, 1):
-        write_runs(tmp_path, [90.0 + shots], shots=shots)
+        write_runs(tmp_path, [80.0 + shots], shots=shots)
     assert shown(tmp_path).splitlines()[2].split()[:4] == ["method", "1", "16", "all"]
 
 
