@@ -49,7 +49,9 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 `python -m benchmarks.attention`: forward and backward, fp32, one layer, B {B}, S {S}, D {D}, {heads}
 heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
-alone, forward and backward. Peaks are over what was resident before the step, a process each.
+alone, forward and backward. Peaks are over what was resident before the step, a process each; those
+of evaluation were measured again on their own (`python -m benchmarks.attention --peak-of evaluation
+--classes K --ffn RATIO`) after evaluation had stopped recomputing.
 
 {attention}
 

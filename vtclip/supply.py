@@ -18,6 +18,7 @@ from vtclip.features import (
     Encoding,
     FeatureSource,
     FeatureStore,
+    LiveFeatures,
     LiveViews,
     MemoryFeatures,
     image_features,
@@ -97,7 +98,8 @@ class ImageSupply:
         transform, description = self.augmentation
         augmented = replace(self.encoding, transform=transform, transform_key=description)
         if not count:
-            return [LiveViews(self.paths["train"], augmented, self.batch_size, self.workers)]
+            paths = self.paths["train"]
+            return [LiveViews(LiveFeatures(paths, augmented, self.batch_size, self.workers))]
         return [
             self._features(
                 "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"

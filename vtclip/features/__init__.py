@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vtclip.features.encoding import Encoding, encode_live, resolve_precision
-    from vtclip.features.extract import image_features
+    from vtclip.features.extract import LiveFeatures, image_features
     from vtclip.features.live import LiveViews
     from vtclip.features.loader import FeatureLoader
     from vtclip.features.source import Features, FeatureSource, MemoryFeatures
@@ -26,6 +26,7 @@ _HOMES = {
     "FeatureSource": "source",
     "FeatureStore": "store",
     "Features": "source",
+    "LiveFeatures": "extract",
     "LiveViews": "live",
     "MemoryFeatures": "source",
     "encode_live": "encoding",
@@ -39,6 +40,7 @@ __all__ = [
     "FeatureSource",
     "FeatureStore",
     "Features",
+    "LiveFeatures",
     "LiveViews",
     "MemoryFeatures",
     "encode_live",

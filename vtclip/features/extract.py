@@ -94,6 +94,11 @@ class LiveFeatures:
                 raise UserError(f"{path}: its features are not finite in {precision}{hint}.")
             yield features
 
+    def with_view(self, view: int) -> LiveFeatures:
+        """Return the same images under augmented view number `view`."""
+        encoding = replace(self.encoding, view=view)
+        return LiveFeatures(self._paths, encoding, self.batch_size, self._workers)
+
     def bytes_per_image(self) -> int:
         """Return the size of one image's features as they are kept, found by encoding one."""
         # uncompiled: a compiled encoder would be built for a batch of one

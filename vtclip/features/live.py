@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vtclip.features.encoding import Encoding
 from vtclip.features.extract import LiveFeatures
 from vtclip.features.source import Features
 
@@ -21,23 +18,15 @@ class LiveViews:
     the image and that number alone, not on how many worker processes read images.
 
     Args:
-        paths: N image files.
-        encoding: its transform is a random one; its view is not used.
-        batch_size: images that are encoded at once.
-        workers: processes that read images ahead.
+        images: the N images; the transform of their encoding is a random one.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], encoding: Encoding, batch_size: int, workers: int
-    ) -> None:
-        self._paths = paths
-        self._encoding = encoding
-        self._batch_size = batch_size
-        self._workers = workers
+    def __init__(self, images: LiveFeatures) -> None:
+        self._images = images
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self._paths)
+        return len(self._images)
 
     def fetch(self, rows: Tensor) -> Features:
         """Encode a new view of some images.
@@ -56,5 +45,4 @@ class LiveViews:
         return self._new_view().stream(batches)
 
     def _new_view(self) -> LiveFeatures:
-        encoding = replace(self._encoding, view=int(torch.randint(2**31, ())))
-        return LiveFeatures(self._paths, encoding, self._batch_size, self._workers)
+        return self._images.with_view(int(torch.randint(2**31, ())))
