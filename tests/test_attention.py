@@ -10,14 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtclip import attention as attention_module
-from vtclip.attention import (
-    DecoderLayer,
-    MultiHeadAttention,
-    VisualGuidedAttention,
-    visual_guided_logits,
-)
+from vtclip.attention import DecoderLayer, VisualGuidedAttention, visual_guided_logits
+from vtclip.multi_head import MultiHeadAttention, Order, cheapest_order
 
 B, K, S, D, C, HEADS = 3, 5, 7, 16, 24, 4
+ORDERS: tuple[Order, ...] = ("plain", "ask", "gather", "fold")
+
+
+def force_order(monkeypatch: pytest.MonkeyPatch, order: Order) -> None:
+    """Let attention with shared queries multiply in this order, whatever it costs."""
+    monkeypatch.setattr(
+        MultiHeadAttention, "order", lambda _, q, __: order if len(q) == 1 else "plain"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +32,13 @@ def _seed() -> None:
 def inputs(n_classes: int = K, spatial_dim: int = D) -> tuple[Tensor, Tensor, Tensor]:
     """Return text [K, D], global [B, D] and spatial features [B, S, C] of no particular length."""
     return torch.randn(n_classes, D), torch.randn(B, D), torch.randn(B, S, spatial_dim)
+
+
+def gradients(scalar: Tensor, module: nn.Module) -> list[Tensor]:
+    """Return the gradients of a module's parameters, zeros where they do not enter."""
+    parameters = list(module.parameters())
+    found = torch.autograd.grad(scalar, parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 def shake(module: nn.Module) -> None:
@@ -113,11 +124,24 @@ def test_values_and_gradients_equal_a_plain_reference(
             torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_both_orders_of_products_are_exercised() -> None:
-    attention = MultiHeadAttention(D, D, HEADS)
-    assert not attention._folding_is_cheaper(n_queries=2, n_keys=S)
-    wide = MultiHeadAttention(1024, 1024, 8)
-    assert wide._folding_is_cheaper(n_queries=1000, n_keys=49)
+@pytest.mark.parametrize(
+    ("n_classes", "order"), [(10, "gather"), (100, "ask"), (300, "plain"), (1000, "fold")]
+)
+def test_products_are_ordered_by_their_cost(n_classes: int, order: Order) -> None:
+    attention = MultiHeadAttention(1024, 1024, 8).to("meta")
+    queries = torch.empty(1, n_classes, 1024, device="meta")
+    assert attention.order(queries, torch.empty(32, 49, 1024, device="meta")) == order
+    among_texts = attention.order(queries, queries)
+    assert among_texts == "plain"
+    own_queries = queries.expand(32, -1, -1)
+    assert attention.order(own_queries, torch.empty(32, 49, 1024, device="meta")) == "plain"
+
+
+def test_the_cost_of_an_order_counts_its_multiplications() -> None:
+    # plain: 16 + 16 + 8 + 16 multiplications; ask: 4 + 16 + 16 + 4 + 16, the first 16 once for all
+    one = {"n_queries": 1, "n_keys": 1, "n_heads": 1, "dim": 4, "memory_dim": 4}
+    assert cheapest_order(n_images=1, **one) == "plain"
+    assert cheapest_order(n_images=2, **one) == "ask"
 
 
 def test_post_norm_layer_equals_torchs_transformer_decoder_layer() -> None:
@@ -191,10 +215,87 @@ def test_chunks_give_the_same_logits_and_gradients(max_pairs: int, n_layers: int
     for pairs in (0, max_pairs):
         logits = head.logits(text, global_features, spatial, 10.0, max_pairs=pairs)
         loss = F.cross_entropy(logits, torch.arange(B))
-        trained = [p for p in head.parameters() if p.requires_grad]
-        results.append((logits, *torch.autograd.grad(loss, trained)))
+        results.append((logits, *gradients(loss, head)))
     for whole, chunked in zip(*results, strict=True):
         torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("max_pairs", [0, 1, 2, 5, 7, 10, 100])
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("with_offset", [False, True])
+def test_cross_entropy_in_chunks_is_that_of_the_logits(
+    max_pairs: int, n_layers: int, with_offset: bool
+) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, n_layers=n_layers, residual_learnt=True)
+    shake(head)
+    text, global_features, spatial = inputs()
+    labels = torch.tensor([4, 0, 0])
+    offset = torch.randn(B, K) if with_offset else None
+    logits = head.logits(text, global_features, spatial, 10.0)
+    logits = logits if offset is None else logits + offset
+    expected = F.cross_entropy(logits, labels)
+    wanted = gradients(3 * expected, head)
+
+    loss, found = head.cross_entropy(
+        text, global_features, spatial, labels, 10.0, offset=offset, max_pairs=max_pairs
+    )
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
+    assert not found.requires_grad
+    for gradient, reference in zip(gradients(3 * loss, head), wanted, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-4)
+
+
+def test_cross_entropy_without_gradients_computes_none() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    text, global_features, spatial = inputs()
+    with torch.no_grad():
+        loss, _ = head.cross_entropy(
+            text, global_features, spatial, torch.arange(B), 10.0, max_pairs=1
+        )
+    assert not loss.requires_grad
+
+
+class Held:
+    """Counts the numbers that autograd holds for a backward pass, now and at most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def pack(self, tensor: Tensor) -> _Kept:
+        """Stand for a tensor that is held."""
+        return _Kept(tensor, self)
+
+
+class _Kept:
+    def __init__(self, tensor: Tensor, held: Held) -> None:
+        self.tensor, self.held = tensor, held
+        held.now += tensor.numel()
+        held.most = max(held.most, held.now)
+
+    def __del__(self) -> None:
+        self.held.now -= self.tensor.numel()
+
+
+def test_cross_entropy_holds_the_activations_of_one_chunk() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    text, global_features, spatial = inputs(n_classes=100)
+    most = {}
+    for max_pairs in (0, 100):
+        held = Held()
+        with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda kept: kept.tensor):
+            loss, _ = head.cross_entropy(
+                text, global_features, spatial, torch.arange(B), 10.0, max_pairs=max_pairs
+            )
+            loss.backward()
+        most[max_pairs] = held.most
+    assert most[100] < 0.6 * most[0]
+
+
+def test_cosine_has_the_gradients_of_its_formula() -> None:
+    texts = torch.randn(B, K, D, dtype=torch.float64, requires_grad=True)
+    images = F.normalize(torch.randn(B, D, dtype=torch.float64), dim=-1).requires_grad_()
+    assert torch.autograd.gradcheck(attention_module._CosineWithOwn.apply, (texts, images))
 
 
 def test_heads_must_divide_the_width() -> None:
@@ -212,56 +313,61 @@ def test_dropout_is_silent_in_evaluation() -> None:
     assert not head(text, spatial).equal(head(text, spatial))
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("order", "shared"), [*((o, True) for o in ORDERS), ("plain", False)])
 @pytest.mark.parametrize("memory_dim", [D, C])
-def test_both_orders_of_products_give_the_same(
-    shared: bool, memory_dim: int, monkeypatch: pytest.MonkeyPatch
+def test_every_order_of_products_equals_torchs_attention(
+    order: Order, shared: bool, memory_dim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    force_order(monkeypatch, order)
     attention = MultiHeadAttention(D, memory_dim, HEADS)
     shake(attention)
     queries = torch.randn(1 if shared else B, K, D, requires_grad=True)
     memory = torch.randn(B, S, memory_dim, requires_grad=True)
     upstream = torch.randn(B, K, D)
     theirs = reference_attention(attention, D, memory_dim)
-    expanded = queries.expand(B, -1, -1)
-    expected = theirs(expanded, memory, memory)[0]
-    wanted = torch.autograd.grad(expected, (queries, memory), upstream)
-    for folded in (True, False):
-        monkeypatch.setattr(attention, "_folding_is_cheaper", lambda folded=folded, **_: folded)
-        mixed = attention(queries, memory)
-        torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
-        inputs_and_parameters = (queries, memory, *attention.parameters())
-        gradients = torch.autograd.grad(mixed, inputs_and_parameters, upstream)
-        for ours, reference in zip(gradients, wanted, strict=False):
-            torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-4)
-        if folded:
-            of_folded = gradients
-    for first, second in zip(of_folded, gradients, strict=True):
-        torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+    expected = theirs(queries.expand(B, -1, -1), memory, memory)[0]
+    mixed = attention(queries, memory)
+    torch.testing.assert_close(mixed, expected, atol=1e-5, rtol=1e-5)
+
+    wanted = torch.autograd.grad(expected, (queries, memory, *theirs.parameters()), upstream)
+    mine = torch.autograd.grad(
+        mixed, (queries, memory, *attention.parameters()), upstream, allow_unused=True
+    )
+    # asking leaves out the bias of the keys, whose gradient is 0
+    named = dict(zip([n for n, _ in attention.named_parameters()], mine[2:], strict=True))
+    named = {name: torch.zeros(D) if g is None else g for name, g in named.items()}
+    ours = [*mine[:2], *_like_torchs(named, memory_dim)]
+    for gradient, reference in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-4)
+
+
+def _like_torchs(named: dict[str, Tensor], memory_dim: int) -> list[Tensor]:
+    """Put gradients by our names into the order of torch's parameters."""
+    weights = [named[f"{part}.weight"] for part in ("query", "key", "value")]
+    biases = torch.cat([named[f"{part}.bias"] for part in ("query", "key", "value")])
+    joined = [torch.cat(weights)] if memory_dim == D else weights
+    return [*joined, biases, named["output.weight"], named["output.bias"]]
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
-def test_a_whole_head_folds_its_products_without_a_difference(
-    switches: dict[str, object], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_whole_head_equals_the_reference_in_every_order(
+    switches: dict[str, object], order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    force_order(monkeypatch, order)
     head = VisualGuidedAttention(D, C, n_heads=HEADS, **switches)
     shake(head)
     text, _, spatial = inputs(spatial_dim=C)
-    texts = {}
-    for folded in (True, False):
-        monkeypatch.setattr(
-            MultiHeadAttention, "_folding_is_cheaper", lambda *_, folded=folded, **__: folded
-        )
-        texts[folded] = head(text, spatial)
-    torch.testing.assert_close(texts[True], texts[False], atol=1e-5, rtol=1e-5)
+    expected = reference_texts(head, text, spatial)
+    torch.testing.assert_close(head(text, spatial), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("n_layers", [1, 2])
 def test_recomputed_activations_drop_the_same_numbers(
-    folded: bool, n_layers: int, monkeypatch: pytest.MonkeyPatch
+    order: Order, n_layers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MultiHeadAttention, "_folding_is_cheaper", lambda *_, **__: folded)
+    force_order(monkeypatch, order)
     monkeypatch.setattr(attention_module, "BLOCK_PAIRS", 2 * K)
     head = VisualGuidedAttention(D, n_heads=HEADS, n_layers=n_layers, dropout=0.3)
     shake(head)
@@ -271,8 +377,7 @@ def test_recomputed_activations_drop_the_same_numbers(
         torch.manual_seed(1)
         logits = head.logits(text, global_features, spatial, 10.0, max_pairs=max_pairs)
         loss = F.cross_entropy(logits, torch.arange(B))
-        trained = [p for p in head.parameters() if p.requires_grad]
-        results.append((logits, *torch.autograd.grad(loss, trained)))
+        results.append((logits, *gradients(loss, head)))
     for kept, recomputed in zip(*results, strict=True):
         torch.testing.assert_close(recomputed, kept, atol=0, rtol=0)
 
@@ -304,19 +409,23 @@ def test_recomputing_keeps_only_one_chunk_of_activations() -> None:
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("max_pairs", [0, K])
 def test_bfloat16_autocast_stays_close(
-    switches: dict[str, object], folded: bool, monkeypatch: pytest.MonkeyPatch
+    switches: dict[str, object], order: Order, max_pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MultiHeadAttention, "_folding_is_cheaper", lambda *_, **__: folded)
+    force_order(monkeypatch, order)
     # at its start's spread of weights; larger ones would only magnify the rounding
     head = VisualGuidedAttention(D, n_heads=HEADS, zero_init=False, **switches)
     text, global_features, spatial = inputs()
     exact = head.logits(text, global_features, spatial, 1.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = head.logits(text, global_features, spatial, 1.0)
-        F.cross_entropy(rounded.float(), torch.arange(B)).backward()
-    torch.testing.assert_close(rounded.float(), exact, atol=0.03, rtol=0)
+        loss, rounded = head.cross_entropy(
+            text, global_features, spatial, torch.arange(B), 1.0, max_pairs=max_pairs
+        )
+    loss.backward()
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, atol=0.03, rtol=0)
     assert all(p.grad.isfinite().all() for p in head.parameters() if p.grad is not None)
 
 

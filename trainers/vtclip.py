@@ -67,10 +67,21 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def logits(self, features: Features) -> Tensor:
         """Match images with their visual-guided texts, blended with zero-shot CLIP's logits."""
-        options = self.cfg.TRAINER.VTCLIP
-        weight = self.chosen.get("clip_logit_weight", options.CLIP_LOGIT_WEIGHT)
-        guided = self.guided_logits(features)
+        weight, guided = self._clip_weight(), self.guided_logits(features)
         return torch.lerp(guided, self.zero_shot_logits(features), weight) if weight else guided
+
+    def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy of :meth:`logits` and them, at the peak of MAX_PAIRS."""
+        weight = self._clip_weight()
+        with self._precision():
+            return self.head.cross_entropy(
+                self.text_features,
+                *self._tokens(features),
+                label,
+                self.scale * (1 - weight),
+                offset=weight * self.zero_shot_logits(features) if weight else None,
+                max_pairs=self.cfg.TRAINER.VTCLIP.MAX_PAIRS,
+            )
 
     def search(self) -> Search | None:
         """Choose the weight on CLIP's own logits, where TRAINER.VTCLIP.SEARCH_WEIGHT is True."""
@@ -99,15 +110,29 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def guided_logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the visual-guided texts alone."""
-        options = self.cfg.TRAINER.VTCLIP
+        with self._precision():
+            return self.head.logits(
+                self.text_features,
+                *self._tokens(features),
+                self.scale,
+                max_pairs=self.cfg.TRAINER.VTCLIP.MAX_PAIRS,
+            )
+
+    def _tokens(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return global features and what the texts look at."""
         global_features, spatial_features = features
         assert spatial_features is not None  # tokens() asked for them
-        if options.INCLUDE_GLOBAL:
+        if self.cfg.TRAINER.VTCLIP.INCLUDE_GLOBAL:
             spatial_features = torch.cat([global_features.unsqueeze(1), spatial_features], dim=1)
-        return self.head.logits(
-            self.text_features,
-            global_features,
-            spatial_features,
-            self.scale,
-            max_pairs=options.MAX_PAIRS,
+        return global_features, spatial_features
+
+    def _clip_weight(self) -> float:
+        """Return the weight on zero-shot CLIP's logits: as chosen, else as configured."""
+        return float(
+            self.chosen.get("clip_logit_weight", self.cfg.TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT)
         )
+
+    def _precision(self) -> torch.autocast:
+        """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""
+        amp = self.cfg.TRAINER.VTCLIP.PREC == "amp"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=amp)

@@ -13,15 +13,19 @@ No code of the paper was released; docs/method.md says which choices are known a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from vtclip.feed_forward import FeedForward
+from vtclip.multi_head import MultiHeadAttention
+from vtclip.parts import sum_of_parts, without_autocast
 
 Norm = Literal["post", "pre"]
 
@@ -33,7 +37,7 @@ BLOCK_PAIRS = 8192
 def visual_guided_logits(
     global_features: Tensor, visual_guided_texts: Tensor, scale: Tensor | float
 ) -> Tensor:
-    """Match each image with its own visual-guided texts: `s * cos(g[b], VT[b, k])`.
+    """Match each image with its own visual-guided texts: `s * cos(g[b], VT[b, k])`, in fp32.
 
     Args:
         global_features: g [B, D], any length.
@@ -43,103 +47,37 @@ def visual_guided_logits(
     Returns:
         Logits [B, K].
     """
-    dots = torch.bmm(visual_guided_texts, F.normalize(global_features, dim=-1).unsqueeze(-1))
-    # dividing the dot product spares a normalised copy of the [B, K, D] texts
-    lengths = torch.linalg.vector_norm(visual_guided_texts, dim=-1).clamp_min(1e-12)
-    return scale * dots.squeeze(-1) / lengths
+    # times 100, what bf16 rounds away of a cosine would decide between classes
+    with without_autocast(global_features.device):
+        cosine: Tensor = _CosineWithOwn.apply(
+            visual_guided_texts.float(), F.normalize(global_features.float(), dim=-1)
+        )
+        return scale * cosine
 
 
-class MultiHeadAttention(nn.Module):
-    """Multi-head attention whose queries may be shared by all images of a batch.
+class _CosineWithOwn(torch.autograd.Function):
+    """Cosine [B, K] of vectors x [B, K, D] with unit vectors u [B, D].
 
-    Args:
-        dim: D, width of queries and outputs.
-        memory_dim: C, width of keys and values before their projection.
-        n_heads: H, a divisor of D.
-        dropout: probability that an attention weight is dropped, in [0, 1).
+    Autograd would make five tensors of the size of x on its way back; this makes one.
     """
 
-    def __init__(self, dim: int, memory_dim: int, n_heads: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        if dim % n_heads:
-            raise ValueError(f"{n_heads} heads do not divide a width of {dim}")
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(memory_dim, dim)
-        self.value = nn.Linear(memory_dim, dim)
-        self.output = nn.Linear(dim, dim)
-        for layer in (self.query, self.key, self.value, self.output):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, u: Tensor) -> Tensor:
+        """Return the cosine; a vector of no length counts as one of 1e-12."""
+        lengths = torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
+        cosine = torch.bmm(x, u.unsqueeze(-1)).squeeze(-1) / lengths
+        ctx.save_for_backward(x, u, lengths, cosine)
+        return cosine
 
-    def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """Attend.
-
-        Args:
-            queries: [B, K, D], or [1, K, D] when all images ask the same.
-            memory: [B, S, C], keys and values.
-
-        Returns:
-            [B, K, D]
-        """
-        q = self._split(self.query(queries))
-        k = self._split(self.key(memory))
-        v = self._split(self.value(memory))
-        if self._folding_is_cheaper(n_queries=queries.shape[1], n_keys=memory.shape[1]):
-            return self._attend_folded(q, k, v)
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        mixed = F.scaled_dot_product_attention(
-            q.expand(len(memory), -1, -1, -1), k, v, dropout_p=self._dropout_now()
-        )
-        return self.output(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, x: Tensor) -> Tensor:
-        """Split [B, N, D] into heads [B, N, H, D / H]."""
-        return x.view(*x.shape[:-1], self.n_heads, -1)
-
-    def _dropout_now(self) -> float:
-        return self.dropout if self.training else 0.0
-
-    def _folding_is_cheaper(self, n_queries: int, n_keys: int) -> bool:
-        """Compare the multiplications an image of both orders of `weights @ V @ W_output`."""
-        dim = self.output.in_features
-        folded = n_keys * dim * dim + n_queries * self.n_heads * n_keys * dim
-        plain = n_queries * n_keys * dim + n_queries * dim * dim
-        # folding writes H * S * D numbers an image, which only a clear saving pays for
-        return 2 * folded < plain
-
-    def _attend_folded(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Project the S values of each head before mixing, instead of the K mixtures after it."""
-        heads, per_head = v.shape[2:]
-        q = q / math.sqrt(per_head)
-        # queries that all images share make one large product a head, and one gradient
-        scores = (
-            torch.einsum("khd,bshd->bhsk", q[0], k)
-            if len(q) == 1
-            else torch.einsum("bkhd,bshd->bhsk", q, k)
-        )
-        weights = F.dropout(torch.softmax(scores, dim=2), self._dropout_now())
-        by_head = self.output.weight.view(-1, heads, per_head)
-        projected = torch.einsum("bshd,ohd->bhso", v, by_head)
-        return torch.baddbmm(
-            self.output.bias, weights.flatten(1, 2).transpose(1, 2), projected.flatten(1, 2)
-        )
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between, as in the original Transformer."""
-
-    def __init__(self, dim: int, ratio: float, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.inner = nn.Linear(dim, round(dim * ratio))
-        self.output = nn.Linear(round(dim * ratio), dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., D] to [..., D]."""
-        # in place: the widest tensor of the layer is held once
-        return self.output(self.dropout(F.relu(self.inner(x), inplace=True)))
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of x and u."""
+        x, u, lengths, cosine = ctx.saved_tensors
+        along_u = (gradient / lengths).unsqueeze(-1)
+        along_x = along_u * (cosine / lengths).unsqueeze(-1)
+        of_x = (x * along_x.neg()).baddbmm_(along_u, u.unsqueeze(1))
+        return of_x, torch.bmm(along_u.transpose(1, 2), x).squeeze(1)
 
 
 class DecoderLayer(nn.Module):
@@ -252,11 +190,9 @@ class VisualGuidedAttention(nn.Module):
             )
             for _ in range(n_layers)
         )
-        self.residual_ratio: Tensor
+        self.residual_ratio: float | nn.Parameter = residual_ratio
         if residual_learnt:
             self.residual_ratio = nn.Parameter(torch.tensor(residual_ratio))
-        else:
-            self.register_buffer("residual_ratio", torch.tensor(residual_ratio))
         if zero_init:
             # post-norm: the end of the last layer decides alone; pre-norm: every layer adds
             for layer in self._decoder if norm == "pre" else self._decoder[-1:]:
@@ -273,8 +209,8 @@ class VisualGuidedAttention(nn.Module):
             text_features: T [K, D], any length.
             spatial_features: F [B, S, C], any length.
         """
-        texts = F.normalize(text_features, dim=-1).unsqueeze(0)
-        return self._guide(texts, self._decoder[0].among_texts(texts), spatial_features)
+        texts, mixed = self._before_images(text_features)
+        return self._guide(texts, mixed, spatial_features)
 
     def logits(
         self,
@@ -292,42 +228,97 @@ class VisualGuidedAttention(nn.Module):
             global_features: g [B, D], any length.
             scale: s, the exponentiated logit scale.
             max_pairs: the activations of at most so many (image, class) pairs are held at once,
-                each about (4 + ffn_ratio) * D numbers, and computed again in the backward pass.
-                0 holds those of all B * K pairs until then, which is faster.
+                each about (4 + ffn_ratio) * D numbers, and computed again in the backward pass
+                (:meth:`cross_entropy` need not do that). 0 holds those of all B * K pairs.
 
         Returns:
             Logits [B, K], the same for every `max_pairs`.
         """
-        texts = F.normalize(text_features, dim=-1).unsqueeze(0)
-        mixed = self._decoder[0].among_texts(texts)
+        texts, mixed = self._before_images(text_features)
+        return self._logits(texts, mixed, global_features, spatial_features, scale, max_pairs)
 
+    def cross_entropy(
+        self,
+        text_features: Tensor,
+        global_features: Tensor,
+        spatial_features: Tensor,
+        labels: Tensor,
+        scale: Tensor | float,
+        *,
+        offset: Tensor | None = None,
+        max_pairs: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy of the logits, at a bounded peak and without recomputing.
+
+        Args:
+            text_features, global_features, spatial_features, scale: as for :meth:`logits`.
+            labels: [B], int64.
+            offset: [B, K], added to the logits.
+            max_pairs: as for :meth:`logits`, but activations are computed again only where one
+                image alone has more pairs.
+
+        Returns:
+            The loss, a scalar whose `backward()` gives the same gradients for every `max_pairs`,
+            and the logits [B, K] without a graph.
+        """
+        texts, mixed = self._before_images(text_features)
+        n_images, n_classes = len(global_features), len(text_features)
+        batch = [global_features, spatial_features, labels]
+        batch += [] if offset is None else [offset]
+        scores = []
+
+        def loss(mixed: Tensor, images: Tensor, spatial: Tensor, *known: Tensor) -> Tensor:
+            logits = self._logits(texts, mixed, images, spatial, scale, max_pairs)
+            logits = logits if offset is None else logits + known[1]
+            scores.append(logits.detach())
+            return F.cross_entropy(logits, known[0], reduction="sum") / n_images
+
+        count = _count_of_chunks(n_images, n_classes, max_pairs or n_images * n_classes)
+        if count == 1 or not torch.is_grad_enabled():
+            return loss(mixed, *batch), scores[0]
+        chunks = zip(*(tensor.tensor_split(count) for tensor in batch), strict=True)
+        parts = (lambda mixed, chunk=chunk: loss(mixed, *chunk) for chunk in chunks)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return sum_of_parts(parts, mixed, trained), torch.cat(scores)
+
+    def _before_images(self, text_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the texts [1, K, D], and what they are after the first self-attention."""
+        texts = F.normalize(text_features, dim=-1).unsqueeze(0)
+        return texts, self._decoder[0].among_texts(texts)
+
+    def _logits(
+        self,
+        texts: Tensor,
+        mixed: Tensor,
+        global_features: Tensor,
+        spatial_features: Tensor,
+        scale: Tensor | float,
+        max_pairs: int,
+    ) -> Tensor:
         def part(texts: Tensor, mixed: Tensor, globals_: Tensor, spatials: Tensor) -> Tensor:
             return visual_guided_logits(globals_, self._guide(texts, mixed, spatials), scale)
 
-        n_images, n_classes = len(global_features), len(text_features)
+        n_images, n_classes = len(global_features), texts.shape[1]
         pairs = max_pairs or BLOCK_PAIRS
         if pairs >= n_images * n_classes:
             return part(texts, mixed, global_features, spatial_features)
 
         # in later layers the classes see each other, so that none can be left for the next chunk
         classes_are_apart = len(self.layers) == 1 or self._decoder[0].self_attention is None
-        width = min(n_classes, pairs) if classes_are_apart else n_classes
-        height = max(1, pairs // width)
+        columns = _count_of_chunks(n_classes, 1, pairs) if classes_are_apart else 1
+        rows = _count_of_chunks(n_images, -(-n_classes // columns), pairs)
         # without gradients nothing is held for a backward pass, so nothing need be computed again
         recompute = bool(max_pairs) and torch.is_grad_enabled()
         run = partial(checkpoint, part, use_reentrant=False) if recompute else part
-        rows = []
-        for globals_, spatials in zip(
-            torch.split(global_features, height), torch.split(spatial_features, height), strict=True
-        ):
-            cells = [
-                run(t, m, globals_, spatials)
-                for t, m in zip(
-                    torch.split(texts, width, 1), torch.split(mixed, width, 1), strict=True
-                )
-            ]
-            rows.append(torch.cat(cells, dim=1))
-        return torch.cat(rows)
+        images = zip(
+            global_features.tensor_split(rows), spatial_features.tensor_split(rows), strict=True
+        )
+        classes = list(
+            zip(texts.tensor_split(columns, 1), mixed.tensor_split(columns, 1), strict=True)
+        )
+        return torch.cat(
+            [torch.cat([run(*pair, *image) for pair in classes], dim=1) for image in images]
+        )
 
     def _guide(self, texts: Tensor, mixed: Tensor, spatial_features: Tensor) -> Tensor:
         """Finish what `mixed`, the texts after the first self-attention, began: [B, K, D]."""
@@ -337,4 +328,11 @@ class VisualGuidedAttention(nn.Module):
         for layer in others:
             x = layer.to_image(layer.among_texts(x), spatial_features)
         attended = x - texts if self.norm == "pre" else x
-        return torch.addcmul(texts, self.residual_ratio, attended)
+        if isinstance(self.residual_ratio, Tensor):
+            return torch.addcmul(texts, self.residual_ratio, attended)
+        return torch.add(texts, attended, alpha=self.residual_ratio)
+
+
+def _count_of_chunks(n_items: int, pairs_each: int, max_pairs: int) -> int:
+    """Return into how many chunks to split items, so that none but a single one has more pairs."""
+    return -(-n_items // max(1, max_pairs // pairs_each))

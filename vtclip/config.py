@@ -59,7 +59,9 @@ EXTENSIONS: dict[str, Any] = {
             "SEARCH_WEIGHT": False,
             "ZERO_INIT": True,
             "PROMPT": "auto",
-            "MAX_PAIRS": 8192,
+            "MAX_PAIRS": 2048,
+            # of the attention's products: fp32, or amp for bf16 autocast (weights stay fp32)
+            "PREC": "fp32",
         },
         # named as in CoOp
         "COOP": {
@@ -91,6 +93,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "TEST.SPLIT": ("val", "test"),
     "TRAINER.VTCLIP.NORM": ("post", "pre"),
     "TRAINER.VTCLIP.VISUAL_TOKENS": ("joint", "backbone"),
+    "TRAINER.VTCLIP.PREC": ("fp32", "amp"),
     "TRAINER.VTCLIP.PROMPT": ("auto", "single", "ensemble"),
     "TRAINER.COOP.CLASS_TOKEN_POSITION": ("end", "middle", "front"),
 }
