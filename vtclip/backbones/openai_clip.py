@@ -22,6 +22,7 @@ from vtclip.backbones.base import (
     fingerprint_of,
 )
 from vtclip.backbones.clip_package import build_model, tokenize
+from vtclip.backbones.folding import fold_batch_norms
 from vtclip.errors import UserError
 
 
@@ -65,6 +66,7 @@ class ResNetEncoder(nn.Module):
         self.pool = AttentionPool(pool)
         self.backbone_dim: int = pool.k_proj.in_features
         visual.attnpool = nn.Identity()
+        fold_batch_norms(visual)
         self.trunk = visual
 
     def forward(self, images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
