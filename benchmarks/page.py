@@ -26,8 +26,9 @@ files stand in `benchmarks/results/`.
 
 `python -m benchmarks.end_to_end`: digits, 16 shots, {epochs} epochs on a backbone of RN50's size with
 random weights. CoOp's way encodes every image anew every epoch in fp32; ours encodes ten views of
-each image once, in bf16 with channels last, and trains on what is remembered. Tip-Adapter-F and
-CLIP-Adapter come last and find the features remembered.
+each image once, in bf16 with channels last, and trains on what is remembered, the head's products in
+bf16 too (`TRAINER.VTCLIP.PREC auto`). Tip-Adapter-F and CLIP-Adapter come last and find the features
+remembered.
 
 {end_to_end}
 
@@ -49,9 +50,9 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 `python -m benchmarks.attention`: forward and backward, fp32, one layer, B {B}, S {S}, D {D}, {heads}
 heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
-alone, forward and backward. Peaks are over what was resident before the step, a process each; those
-of evaluation were measured again on their own (`python -m benchmarks.attention --peak-of evaluation
---classes K --ffn RATIO`) after evaluation had stopped recomputing.
+alone, forward and backward. Peaks are over what was resident before the step, the median of three
+processes each. `max_pairs=2048` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
+held against; *ours* alone holds all pairs at once.
 
 {attention}
 
@@ -61,12 +62,14 @@ products; 6 and 4 times without it; at most half of the memory. {verdict}
 ## ImageNet's size
 
 `python -m benchmarks.scaling`: 1000 classes, 16,000 training and 50,000 test images from a generated
-bank of features, bf16 on disk and mapped, D 1024, S 49, batch 32, `MAX_PAIRS` {max_pairs}.
-{train_batches} training steps and {test_batches} test batches were measured and scaled to all.
+bank of features, bf16 on disk and mapped, D 1024, S 49, batch 32, `MAX_PAIRS` {max_pairs}. Every batch
+of an epoch and of the evaluation is read; the head works on the first of them, and their median is
+scaled to all.
 
 {imagenet}
 
-Peak resident memory {peak:.0f} MiB with mapped pages of the bank, {private:.0f} MiB without.
+Peak resident memory {peak:.0f} MiB with mapped pages of the bank, which the system takes back when others
+need them, {private:.0f} MiB without.
 
 ![Time and memory against K, B, S and D](images/scaling.png)
 """
@@ -91,7 +94,7 @@ def write_page() -> None:
             f"{key} {value}" for key, value in found["end_to_end"]["machine"].items()
         ),
         epochs=whole["epochs"],
-        end_to_end=tabulate(whole["rows"], ["", "seconds", ""], "github", floatfmt=".1f"),
+        end_to_end=tabulate(whole["rows"], ["", "seconds", ""], "github", floatfmt=".2f"),
         whole_verdict=_whole_verdict(whole),
         batch=encoding["batch_size"],
         of_best=eager["of_best"],
@@ -116,18 +119,26 @@ def write_page() -> None:
         ),
         verdict=_verdict(attention["comparisons"]),
         max_pairs=imagenet["max_pairs"],
-        train_batches=imagenet["train"]["batches_measured"],
-        test_batches=imagenet["test"]["batches_measured"],
         imagenet=tabulate(
             [
                 (
-                    {"train": "training epoch", "test": "evaluation"}[part],
-                    imagenet[part]["median_seconds"],
-                    imagenet[part]["scaled_minutes"],
+                    {"train": "training epoch", "test": "evaluation"}[part["part"]],
+                    part["products"],
+                    part["batches_measured"],
+                    part["batches_in_all"],
+                    part["median_seconds"],
+                    part["scaled_minutes"],
                 )
-                for part in ("train", "test")
+                for part in imagenet["parts"]
             ],
-            ["", "seconds a batch", "minutes in all (scaled)"],
+            [
+                "",
+                "products in",
+                "batches measured",
+                "in all",
+                "seconds a batch",
+                "minutes in all (scaled)",
+            ],
             "github",
             floatfmt=".2f",
         ),
@@ -142,12 +153,8 @@ def _whole_verdict(whole: dict[str, Any]) -> str:
     """Compare a whole run and start-up with their targets."""
     ratio = whole["live_scaled_seconds"] / whole["cached_scaled_seconds"]
     epochs = 100 * (1 - whole["cached"]["features"] / whole["cached_scaled_seconds"])
-    reached = (
-        "reached"
-        if ratio >= 20
-        else f"missed: {epochs:.0f} % of our time are the head's own epochs"
-    )
-    startup = whole["startup"]["train.py"] - whole["startup"]["import torch"]
+    reached = f"{'reached' if ratio >= 20 else 'missed'} ({ratio:.1f}; {epochs:.0f} % of our time are the head's own epochs)"
+    startup = whole["startup"]["train.py beyond"]
     return (
         f"Target: 20 times faster, {reached}. Target: train.py within 1.5 s of `import torch`, "
         f"{'reached' if startup < 1.5 else 'missed'} ({startup:.2f} s)."
@@ -174,6 +181,8 @@ def _attention_rows(item: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
+# the contestant that is held against the targets
+DEFAULT = "ours, max_pairs=2048"
 # (classes, feed-forward ratio): at least so many times faster than the reference
 TARGETS = {(1000, 4): 2.0, (100, 4): 1.5, (1000, 0): 6.0, (100, 0): 4.0}
 
@@ -185,13 +194,13 @@ def _verdict(comparisons: list[dict[str, Any]]) -> str:
         median, mib = item["median_seconds"], item["peak_mib"]
         place = f"at K {item['classes']}, feed-forward {item['ffn_ratio']} D"
         target = TARGETS[item["classes"], item["ffn_ratio"]]
-        faster = median["reference"] / median["ours"]
+        faster = median["reference"] / median[DEFAULT]
         if faster < target:
             missed.append(f"{faster:.2f} times instead of {target} {place}")
-        of_products = median["ours"] / median.get("products", float("inf"))
+        of_products = median[DEFAULT] / median.get("products", float("inf"))
         if of_products > 1.2:
             missed.append(f"{of_products:.2f} of the products instead of 1.2 {place}")
-        memory = mib["ours"] / mib["reference"]
+        memory = mib[DEFAULT] / mib["reference"]
         if memory > 0.5:
             missed.append(f"{memory:.2f} of the memory instead of 0.5 {place}")
     return f"Missed: {'; '.join(missed)}." if missed else "All were reached in this run."

@@ -1,9 +1,10 @@
 """ImageNet by size: an epoch and an evaluation from a generated feature bank, and how cost grows.
 
-    python -m benchmarks.scaling [--steps 20] [--batches 10]
+    python -m benchmarks.scaling [--steps 4] [--batches 4]
 
 1000 classes, 16,000 training and 50,000 test images, D 1024, S 49, bf16 on disk, read through a
-memory map. Some steps are measured and scaled to the epoch. The bank lies in a temporary folder.
+memory map. All batches are read; some steps are measured and scaled to the epoch. The bank lies in
+a temporary folder.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch.nn import functional as F
 
 from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
+from vtclip.multi_head import cheapest_order, multiplications_of_orders
 
 IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
@@ -73,45 +74,42 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     needed = (TRAIN + TEST) * S * D * 2
     if shutil.disk_usage(folder).free < 1.2 * needed:
         raise SystemExit(f"the bank needs {needed / 1e9:.1f} GB of disk in {folder}")
-    start = time.perf_counter()
-    train, test = bank(folder, TRAIN), bank(folder, TEST)
-    print(f"wrote {needed / 1e9:.1f} GB in {time.perf_counter() - start:.0f} s", flush=True)
-    text = torch.randn(CLASSES, D)
     head = VisualGuidedAttention(D, n_heads=HEADS, ffn_ratio=FFN_RATIO)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     watch = PrivateMemory()
     watch.start()
-    report: dict[str, Any] = {"max_pairs": max_pairs}
-    for name, source, count in (("train", train, steps), ("test", test, batches)):
-        labels = torch.randint(CLASSES, (len(source),))
-        loader = FeatureLoader([source], labels, B, shuffle=name == "train")
-        seconds = []
-        start = time.perf_counter()
-        with torch.inference_mode(name == "test"):
-            for _, batch in zip(range(count), loader, strict=False):
-                images, spatial = batch["features"]
-                assert spatial is not None  # the bank has them
-                logits = head.logits(text, images, spatial, SCALE, max_pairs=max_pairs)
-                if name == "train":
-                    optimiser.zero_grad()
-                    F.cross_entropy(logits, batch["label"]).backward()
-                    optimiser.step()
-                seconds.append(time.perf_counter() - start)
-                start = time.perf_counter()
-        median = statistics.median(seconds)
-        report[name] = {
-            "batches_measured": len(seconds),
-            "batches_in_all": len(loader),
-            "median_seconds": median,
-            "scaled_minutes": median * len(loader) / 60,
-        }
-        print(
-            f"{name}: {median:.2f} s a batch of {B} over {len(seconds)} of {len(loader)} batches; "
-            f"scaled to all: {median * len(loader) / 60:.0f} min",
-            flush=True,
+    parts = []
+    for name, n_images, count in (("train", TRAIN, steps), ("test", TEST, batches)):
+        loader = FeatureLoader(
+            [bank(folder, n_images)],
+            torch.randint(CLASSES, (n_images,)),
+            B,
+            shuffle=name == "train",
         )
-    report["peak_private_mib"] = watch.stop()
-    report["peak_mib"] = memory_mib("VmHWM")
+        seconds = measured(loader, head, optimiser if name == "train" else None, count, max_pairs)
+        for precision, times in seconds.items():
+            median = statistics.median(times)
+            parts.append(
+                {
+                    "part": name,
+                    "products": precision,
+                    "batches_measured": len(times),
+                    "batches_in_all": len(loader),
+                    "median_seconds": median,
+                    "scaled_minutes": median * len(loader) / 60,
+                }
+            )
+            print(
+                f"{name}, {precision}: {median:.2f} s a batch of {B} over {len(times)} of "
+                f"{len(loader)} batches; scaled to all: {median * len(loader) / 60:.0f} min",
+                flush=True,
+            )
+    report = {
+        "max_pairs": max_pairs,
+        "parts": parts,
+        "peak_private_mib": watch.stop(),
+        "peak_mib": memory_mib("VmHWM"),
+    }
     print(
         f"peak {report['peak_mib']:.0f} MiB with mapped pages of the bank, "
         f"{report['peak_private_mib']:.0f} MiB without"
@@ -119,16 +117,53 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     return report
 
 
+def measured(
+    loader: FeatureLoader,
+    head: VisualGuidedAttention,
+    optimiser: torch.optim.Optimizer | None,
+    count: int,
+    max_pairs: int,
+) -> dict[str, list[float]]:
+    """Read all batches; train (or evaluate) on the first `count` in fp32, on as many in bf16."""
+    text = torch.randn(CLASSES, D)
+    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    start = time.perf_counter()
+    for number, batch in enumerate(loader):
+        images, spatial = batch["features"]
+        assert spatial is not None  # the bank has them
+        if number >= 2 * count:
+            continue
+        precision = "fp32" if number < count else "bf16"
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            if optimiser is None:
+                with torch.inference_mode():
+                    head.logits(text, images, spatial, SCALE, max_pairs=max_pairs)
+            else:
+                loss, _ = head.cross_entropy(
+                    text, images, spatial, batch["label"], SCALE, max_pairs=max_pairs
+                )
+        if optimiser is not None:
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        seconds[precision].append(time.perf_counter() - start)
+        start = time.perf_counter()
+    return seconds
+
+
 def multiplications(k: int, b: int, s: int, d: int) -> float:
-    """Predict the multiplications of a forward and backward pass with folded products."""
+    """Predict the multiplications of a forward and backward pass in the cheapest order."""
+    sizes = {
+        "n_images": b,
+        "n_queries": k,
+        "n_keys": s,
+        "n_heads": HEADS,
+        "dim": d,
+        "memory_dim": d,
+    }
+    per_image = multiplications_of_orders(**sizes)[cheapest_order(**sizes)]
     once = 5 * k * d * d + 2 * k * k * d
-    images = 3 * b * s * d * d + b * k * s * d + b * k * HEADS * s * d
-    per_head = (
-        images
-        if 2 * (s * d * d + k * HEADS * s * d) < k * s * d + k * d * d
-        else (2 * b * s * d * d + 2 * b * k * s * d + b * k * d * d)
-    )
-    return 3.0 * (once + per_head + 2 * FFN_RATIO * b * k * d * d)
+    return 3.0 * (once + b * (per_image + 2 * FFN_RATIO * k * d * d))
 
 
 def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
@@ -211,9 +246,13 @@ def plot(curves: dict[str, list[dict[str, Any]]]) -> None:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=20, help="training steps to measure")
-    parser.add_argument("--batches", type=int, default=10, help="test batches to measure")
-    parser.add_argument("--max-pairs", type=int, default=8192)
+    parser.add_argument(
+        "--steps", type=int, default=4, help="training steps to measure, in each precision"
+    )
+    parser.add_argument(
+        "--batches", type=int, default=4, help="test batches to measure, in each precision"
+    )
+    parser.add_argument("--max-pairs", type=int, default=2048)
     parser.add_argument("--repetitions", type=int, default=3, help="of each point of growth")
     parser.add_argument("--temp", type=Path, help="where to write the bank, 6.6 GB")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ from vtclip.engine import FrozenCLIPTrainer, StrPath
 from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.zero_shot import cosine_logits
+from vtclip.precision import bf16_is_fast
 from vtclip.results import Search
 from vtclip.search import grid_search
 
@@ -134,5 +135,6 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def _precision(self) -> torch.autocast:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""
-        amp = self.cfg.TRAINER.VTCLIP.PREC == "amp"
+        wanted = self.cfg.TRAINER.VTCLIP.PREC
+        amp = wanted == "amp" or (wanted == "auto" and bf16_is_fast(self.device))
         return torch.autocast(self.device.type, torch.bfloat16, enabled=amp)

@@ -60,7 +60,8 @@ EXTENSIONS: dict[str, Any] = {
             "ZERO_INIT": True,
             "PROMPT": "auto",
             "MAX_PAIRS": 2048,
-            # of the attention's products: fp32, or amp for bf16 autocast (weights stay fp32)
+            # of the attention's products: fp32, amp for bf16 autocast (weights stay fp32), or auto
+            # for amp where bf16 is fast
             "PREC": "fp32",
         },
         # named as in CoOp
@@ -93,7 +94,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "TEST.SPLIT": ("val", "test"),
     "TRAINER.VTCLIP.NORM": ("post", "pre"),
     "TRAINER.VTCLIP.VISUAL_TOKENS": ("joint", "backbone"),
-    "TRAINER.VTCLIP.PREC": ("fp32", "amp"),
+    "TRAINER.VTCLIP.PREC": ("fp32", "amp", "auto"),
     "TRAINER.VTCLIP.PROMPT": ("auto", "single", "ensemble"),
     "TRAINER.COOP.CLASS_TOKEN_POSITION": ("end", "middle", "front"),
 }

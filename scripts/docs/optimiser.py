@@ -24,6 +24,7 @@ SETTINGS = {
     "SGD 2e-2": (*SGD, "2e-2"),
     "AdamW 1e-3, crops of 0.7 to 1": (*ADAMW, "1e-3", "INPUT.RRCROP_SCALE", "(0.7, 1.0)"),
     "AdamW 1e-3, raw tokens": (*ADAMW, "1e-3", "TRAINER.VTCLIP.VISUAL_TOKENS", "backbone"),
+    "AdamW 1e-3, products in bf16": (*ADAMW, "1e-3", "TRAINER.VTCLIP.PREC", "amp"),
     "AdamW 1e-3, global token": (*ADAMW, "1e-3", "TRAINER.VTCLIP.INCLUDE_GLOBAL", "True"),
 }
 
@@ -44,7 +45,7 @@ to 1 on Caltech101 where none are named. The highest mean over all columns: **{b
 
 Taken: the rate and decay of AdamW 1e-3 (`configs/methods/vtclip.yaml`), and the crops for digits alone
 (`configs/datasets/digits.yaml`); other datasets keep CoOp's augmentation, and the switches of the method
-their assumed values. The columns rest on 30, 120, 120 and 300 validation images, so that differences of a
+their assumed values. The columns rest on {images} validation images, so that differences of a
 few points are noise. A backbone of another width may want another rate: search again, on validation.
 """
 
@@ -52,7 +53,7 @@ few points are noise. A backbone of another width may want another rate: search 
 def main() -> None:
     """Run the search and write the page."""
     found = compare(SETTINGS, parse_args(__doc__.splitlines()[0]))
-    page = PAGE.format(table=found.table, best=found.best)
+    page = PAGE.format(table=found.table, best=found.best, images=", ".join(map(str, found.images)))
     write_text(Path("docs/optimiser.md"), page)
     print(page)
 

@@ -58,12 +58,17 @@ def parse_args(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compare(settings: Mapping[str, Sequence[str]], args: argparse.Namespace) -> Comparison:
+def compare(
+    settings: Mapping[str, Sequence[str]],
+    args: argparse.Namespace,
+    columns: Sequence[tuple[str, int]] = COLUMNS,
+) -> Comparison:
     """Train VT-CLIP under each setting on all columns and seeds, and evaluate on val.
 
     Args:
         settings: KEY VALUE pairs by name.
         args: see :func:`parse_args`.
+        columns: dataset and shots of each.
     """
     roots = {"digits": args.digits, "caltech101": args.caltech}
     jobs = [
@@ -77,15 +82,15 @@ def compare(settings: Mapping[str, Sequence[str]], args: argparse.Namespace) -> 
             ),
         )
         for options in settings.values()
-        for dataset, shots in COLUMNS
+        for dataset, shots in columns
         for seed in SEEDS
     ]
     results = run_all(jobs, args.output)
-    step = len(COLUMNS) * len(SEEDS)
+    step = len(columns) * len(SEEDS)
     rows = [["zero-shot", *_means([r.zero_shot_accuracy for r in results[:step]])]]
     for start, name in zip(range(0, len(results), step), settings, strict=True):
         rows.append([name, *_means([r.accuracy for r in results[start : start + step]])])
-    headers = ["", *(f"{dataset}, {shots}" for dataset, shots in COLUMNS), "mean"]
+    headers = ["", *(f"{dataset}, {shots}" for dataset, shots in columns), "mean"]
     best = max(rows[1:], key=lambda row: float(row[-1]))
     return Comparison(
         table=tabulate(rows, headers, "github", floatfmt=".2f"),

@@ -86,22 +86,7 @@ def test_resolve_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("auto", "cuda") == "fp16"
     assert resolve_precision("auto", torch.device("meta")) == "fp32"
     for has_bf16, expected in [(True, "bf16"), (False, "fp32")]:
-        monkeypatch.setattr(encoding_module, "_cpu_has_bf16", lambda has=has_bf16: has)
+        monkeypatch.setattr(encoding_module, "bf16_is_fast", lambda _, has=has_bf16: has)
         assert resolve_precision("auto", "cpu") == expected
     with pytest.raises(UserError, match=r"FEATURES\.PRECISION.*'half'"):
         resolve_precision("half", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False)],
-)
-def test_bf16_instructions_are_looked_up(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert encoding_module._cpu_has_bf16() is expected
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: expected, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    assert encoding_module._cpu_has_bf16() is expected

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vtclip.backbones.base import Backbone, ImageFeatures, VisualTokens
 from vtclip.errors import UserError, unknown_name
 from vtclip.features.source import Features
+from vtclip.precision import bf16_is_fast
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -147,14 +148,4 @@ def resolve_precision(name: str, device: torch.device | str) -> Precision:
     kind = torch.device(device).type
     if kind == "cuda":
         return "fp16"
-    return "bf16" if kind == "cpu" and _cpu_has_bf16() else "fp32"
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether bf16 products are instructions and not emulated (which is slower than fp32)."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    # before torch had the table, the same questions had names of their own
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in asked)
+    return "bf16" if kind == "cpu" and bf16_is_fast(device) else "fp32"
