@@ -1,0 +1,92 @@
+"""What VTCLIP's own switches do to the loss it trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .conftest import Arguments, Build
+
+BLEND = ("TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT", "0.3")
+
+
+@pytest.mark.parametrize("blend", [(), BLEND])
+@pytest.mark.parametrize("max_pairs", ["1", "7", "2048"])
+def test_the_loss_is_that_of_the_logits_at_every_peak(
+    max_pairs: str, blend: tuple[str, ...], build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    chunks = ("TRAINER.VTCLIP.MAX_PAIRS", max_pairs)
+    trainer = build(on_bank("VTCLIP", tmp_path, *blend, *chunks))
+    features, label = first_batch(trainer)
+    logits = trainer.logits(features)
+    expected = F.cross_entropy(logits, label)
+    loss, scores = trainer.loss(features, label)
+    torch.testing.assert_close(scores, logits, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    for gradient, reference in zip(
+        gradients(loss, trainer.head), gradients(expected, trainer.head), strict=True
+    ):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-3)
+
+
+def test_bf16_products_change_little_and_leave_the_weights_in_fp32(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    scores = {}
+    for precision in ("fp32", "amp"):
+        options = ("TRAINER.VTCLIP.PREC", precision, "TRAINER.VTCLIP.ZERO_INIT", "False")
+        trainer = build(on_bank("VTCLIP", tmp_path / precision, *options))
+        features, label = first_batch(trainer)
+        loss, scores[precision] = trainer.loss(features, label)
+        loss.backward()
+        assert {p.grad.dtype for p in trainer.head.parameters() if p.grad is not None} == {
+            torch.float32
+        }
+    torch.testing.assert_close(scores["amp"], scores["fp32"], atol=1.0, rtol=0)
+    assert not scores["amp"].equal(scores["fp32"])
+
+
+@pytest.mark.parametrize(("fast", "same_as"), [(True, "amp"), (False, "fp32")])
+def test_auto_goes_by_the_device(
+    fast: bool,
+    same_as: str,
+    build: Build,
+    on_bank: Arguments,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = []
+    for precision in ("auto", same_as):
+        options = ("TRAINER.VTCLIP.PREC", precision, "TRAINER.VTCLIP.ZERO_INIT", "False")
+        trainer = build(on_bank("VTCLIP", tmp_path / precision, *options))
+        monkeypatch.setitem(type(trainer)._precision.__globals__, "bf16_is_fast", lambda _: fast)
+        scores.append(trainer.logits(first_batch(trainer)[0]))
+    assert scores[0].equal(scores[1])
+
+
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"])
+def test_every_optimiser_takes_a_step(
+    name: str, build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    trainer = build(on_bank("VTCLIP", tmp_path, "OPTIM.NAME", name))
+    before = [p.clone() for p in trainer.head.parameters()]
+    trainer.model_backward_and_update(trainer.loss(*first_batch(trainer))[0])
+    assert any(not p.equal(b) for p, b in zip(trainer.head.parameters(), before, strict=True))
+
+
+def first_batch(trainer: Any) -> Any:
+    """Return features and labels of eight training images."""
+    features, labels = trainer.features("train")
+    return type(features)(*(x[:8] for x in features)), labels[:8]
+
+
+def gradients(loss: torch.Tensor, head: nn.Module) -> list[torch.Tensor]:
+    """Return the gradients of a head's parameters, zeros where they do not enter."""
+    parameters = list(head.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
