@@ -23,11 +23,14 @@ from torch.nn import functional as F
 
 from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention, visual_guided_logits
+from vtclip.config import EXTENSIONS
 
 B, S, D, HEADS, SCALE = 32, 49, 1024, 8, 100.0
 # as the trainer runs it by default, with all pairs at once, with half of the peak, and in bf16
-OURS = ["ours, max_pairs=2048", "ours", "ours, max_pairs=1024", "ours, max_pairs=2048, amp"]
-EVALUATION = ["evaluation, max_pairs=2048"]
+PAIRS = EXTENSIONS["TRAINER"]["VTCLIP"]["MAX_PAIRS"]
+DEFAULT = f"ours, max_pairs={PAIRS}"
+OURS = [DEFAULT, "ours", f"ours, max_pairs={PAIRS // 2}", f"{DEFAULT}, amp"]
+EVALUATION = [f"evaluation, max_pairs={PAIRS}"]
 
 
 class Reference(nn.Module):

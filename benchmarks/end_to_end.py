@@ -27,6 +27,7 @@ from tabulate import tabulate
 import train
 from benchmarks.machine import write_results
 from vtclip.features import Encoding
+from vtclip.precision import bf16_is_fast
 from vtclip.results import read_result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,8 +134,8 @@ def main() -> None:
         cached = run("VTCLIP", folder, *epochs)
         in_fp32 = run("VTCLIP", folder, *epochs, "TRAINER.VTCLIP.PREC", "fp32")
         others = {
-            trainer: run(trainer, folder, *epochs)
-            for trainer, epochs in (
+            trainer: run(trainer, folder, *own)
+            for trainer, own in (
                 ("TipAdapterF", ()),
                 ("CLIPAdapter", ("OPTIM.MAX_EPOCH", str(EPOCHS))),
             )
@@ -169,6 +170,7 @@ def main() -> None:
             "live_scaled_seconds": coop,
             "cached": cached,
             "cached_scaled_seconds": ours,
+            "products": "bf16" if bf16_is_fast("cpu") else "fp32",
             "in_fp32": in_fp32,
             "in_fp32_scaled_seconds": ours_in_fp32,
             "epochs": EPOCHS,

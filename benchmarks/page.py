@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks.attention import DEFAULT, PAIRS
 from benchmarks.machine import RESULTS
 from vtclip.files import read_json, write_text
 
@@ -26,8 +27,8 @@ files stand in `benchmarks/results/`.
 
 `python -m benchmarks.end_to_end`: digits, 16 shots, {epochs} epochs on a backbone of RN50's size with
 random weights. CoOp's way encodes every image anew every epoch in fp32; ours encodes ten views of
-each image once, in bf16 with channels last, and trains on what is remembered, the head's products in
-bf16 too (`TRAINER.VTCLIP.PREC auto`). Tip-Adapter-F and CLIP-Adapter come last and find the features
+each image once, in {products} with channels last, and trains on what is remembered, the head's products
+in {products} too (both precisions `auto`). Tip-Adapter-F and CLIP-Adapter come last and find the features
 remembered.
 
 {end_to_end}
@@ -47,11 +48,11 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 
 ## The attention
 
-`python -m benchmarks.attention`: forward and backward, fp32, one layer, B {B}, S {S}, D {D}, {heads}
+`python -m benchmarks.attention`: forward and backward, fp32 but for the rows in bf16 (amp), one layer, B {B}, S {S}, D {D}, {heads}
 heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
 alone, forward and backward. Peaks are over what was resident before the step, the median of three
-processes each. `max_pairs=2048` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
+processes each. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
 held against; *ours* alone holds all pairs at once.
 
 {attention}
@@ -94,6 +95,7 @@ def write_page() -> None:
             f"{key} {value}" for key, value in found["end_to_end"]["machine"].items()
         ),
         epochs=whole["epochs"],
+        products=whole["products"],
         end_to_end=tabulate(whole["rows"], ["", "seconds", ""], "github", floatfmt=".2f"),
         whole_verdict=_whole_verdict(whole),
         batch=encoding["batch_size"],
@@ -102,6 +104,7 @@ def write_page() -> None:
         from_files=encoding["from_files_images_per_second"],
         encoding=tabulate(encoding["arms"], "keys", "github", floatfmt=".2f"),
         **attention["shape"],
+        pairs=PAIRS,
         attention=tabulate(
             [row for item in attention["comparisons"] for row in _attention_rows(item)],
             [
@@ -181,8 +184,6 @@ def _attention_rows(item: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
-# the contestant that is held against the targets
-DEFAULT = "ours, max_pairs=2048"
 # (classes, feed-forward ratio): at least so many times faster than the reference
 TARGETS = {(1000, 4): 2.0, (100, 4): 1.5, (1000, 0): 6.0, (100, 0): 4.0}
 

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention
+from vtclip.config import EXTENSIONS
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
 from vtclip.multi_head import cheapest_order, multiplications_of_orders
@@ -252,7 +253,9 @@ def main() -> None:
     parser.add_argument(
         "--batches", type=int, default=4, help="test batches to measure, in each precision"
     )
-    parser.add_argument("--max-pairs", type=int, default=2048)
+    parser.add_argument(
+        "--max-pairs", type=int, default=EXTENSIONS["TRAINER"]["VTCLIP"]["MAX_PAIRS"]
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="of each point of growth")
     parser.add_argument("--temp", type=Path, help="where to write the bank, 6.6 GB")
     options = parser.parse_args()

@@ -256,6 +256,59 @@ def test_cross_entropy_without_gradients_computes_none() -> None:
     assert not loss.requires_grad
 
 
+def test_cross_entropy_without_anything_to_train_has_none() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS).requires_grad_(False)
+    text, global_features, spatial = inputs()
+    loss, _ = head.cross_entropy(text, global_features, spatial, torch.arange(B), 10.0, max_pairs=K)
+    assert not loss.requires_grad
+
+
+@pytest.mark.parametrize("max_pairs", [2, K, 2 * K])
+def test_cross_entropy_gives_its_arguments_their_gradients(max_pairs: int) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    shake(head)
+    offset, scale = torch.randn(B, K), torch.tensor(10.0)
+    given = [tensor.requires_grad_() for tensor in (*inputs(), scale, offset)]
+    text, global_features, spatial, scale, offset = given
+    labels = torch.arange(B)
+    logits = head.logits(text, global_features, spatial, scale) + offset
+    expected = torch.autograd.grad(F.cross_entropy(logits, labels), given)
+    loss, _ = head.cross_entropy(
+        text, global_features, spatial, labels, scale, offset=offset, max_pairs=max_pairs
+    )
+    for gradient, reference in zip(torch.autograd.grad(loss, given), expected, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_chunks_have_the_gradients_of_the_whole() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, zero_init=False)
+    text, global_features, spatial = inputs()
+    found = []
+    for max_pairs in (0, K):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss, _ = head.cross_entropy(
+                text, global_features, spatial, torch.arange(B), 10.0, max_pairs=max_pairs
+            )
+        found.append(torch.cat([g.flatten() for g in gradients(loss, head)]))
+    assert torch.dist(*found) < 0.05 * found[0].norm()
+
+
+def test_dropout_in_chunks_repeats_with_its_seed() -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS, dropout=0.3)
+    shake(head)
+    text, global_features, spatial = inputs()
+    losses = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append(
+            head.cross_entropy(text, global_features, spatial, torch.arange(B), 10.0, max_pairs=K)[
+                0
+            ]
+        )
+    assert losses[0].equal(losses[1])
+    assert not losses[0].equal(losses[2])
+
+
 class Held:
     """Counts the numbers that autograd holds for a backward pass, now and at most."""
 

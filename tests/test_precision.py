@@ -23,19 +23,11 @@ def test_bf16_instructions_are_looked_up(
     assert bf16_is_fast("cpu") is expected
 
 
-@pytest.mark.parametrize("expected", [True, False])
-def test_cuda_is_asked_for_what_is_not_emulated(
-    monkeypatch: pytest.MonkeyPatch, expected: bool
-) -> None:
-    asked = []
-
-    def is_supported(including_emulation: bool = True) -> bool:
-        asked.append(including_emulation)
-        return expected
-
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
-    assert bf16_is_fast(torch.device("cuda", 1)) is expected
-    assert asked == [False]
+def test_the_gpu_itself_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    capability = {torch.device("cuda", 0): (7, 5), torch.device("cuda", 1): (8, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capability.__getitem__)
+    assert not bf16_is_fast(torch.device("cuda", 0))
+    assert bf16_is_fast(torch.device("cuda", 1))
 
 
 def test_other_devices_are_not() -> None:

@@ -74,13 +74,14 @@ class VTCLIP(FrozenCLIPTrainer):
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of :meth:`logits` and them, at the peak of MAX_PAIRS."""
         weight = self._clip_weight()
+        offset = weight * self.zero_shot_logits(features) if weight else None
         with self._precision():
             return self.head.cross_entropy(
                 self.text_features,
                 *self._tokens(features),
                 label,
                 self.scale * (1 - weight),
-                offset=weight * self.zero_shot_logits(features) if weight else None,
+                offset=offset,
                 max_pairs=self.cfg.TRAINER.VTCLIP.MAX_PAIRS,
             )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -25,7 +26,8 @@ from torch.utils.checkpoint import checkpoint
 
 from vtclip.feed_forward import FeedForward
 from vtclip.multi_head import MultiHeadAttention
-from vtclip.parts import sum_of_parts, without_autocast
+from vtclip.parts import sum_of_parts
+from vtclip.precision import without_autocast
 
 Norm = Literal["post", "pre"]
 
@@ -37,7 +39,9 @@ BLOCK_PAIRS = 8192
 def visual_guided_logits(
     global_features: Tensor, visual_guided_texts: Tensor, scale: Tensor | float
 ) -> Tensor:
-    """Match each image with its own visual-guided texts: `s * cos(g[b], VT[b, k])`, in fp32.
+    """Match each image with its own visual-guided texts: `s * cos(g[b], VT[b, k])`.
+
+    In fp32 at least, whatever autocast says.
 
     Args:
         global_features: g [B, D], any length.
@@ -49,9 +53,11 @@ def visual_guided_logits(
     """
     # times 100, what bf16 rounds away of a cosine would decide between classes
     with without_autocast(global_features.device):
-        cosine: Tensor = _CosineWithOwn.apply(
-            visual_guided_texts.float(), F.normalize(global_features.float(), dim=-1)
+        texts, images = (
+            x.to(torch.promote_types(x.dtype, torch.float32))
+            for x in (visual_guided_texts, global_features)
         )
+        cosine: Tensor = _CosineWithOwn.apply(texts, F.normalize(images, dim=-1))
         return scale * cosine
 
 
@@ -71,13 +77,17 @@ class _CosineWithOwn(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of x and u."""
         x, u, lengths, cosine = ctx.saved_tensors
         along_u = (gradient / lengths).unsqueeze(-1)
-        along_x = along_u * (cosine / lengths).unsqueeze(-1)
-        of_x = (x * along_x.neg()).baddbmm_(along_u, u.unsqueeze(1))
-        return of_x, torch.bmm(along_u.transpose(1, 2), x).squeeze(1)
+        of_x = of_u = None
+        if ctx.needs_input_grad[0]:
+            along_x = along_u * (cosine / lengths).unsqueeze(-1)
+            of_x = (x * along_x.neg()).baddbmm_(along_u, u.unsqueeze(1))
+        if ctx.needs_input_grad[1]:
+            of_u = torch.bmm(along_u.transpose(1, 2), x).squeeze(1)
+        return of_x, of_u
 
 
 class DecoderLayer(nn.Module):
@@ -228,8 +238,9 @@ class VisualGuidedAttention(nn.Module):
             global_features: g [B, D], any length.
             scale: s, the exponentiated logit scale.
             max_pairs: the activations of at most so many (image, class) pairs are held at once,
-                each about (4 + ffn_ratio) * D numbers, and computed again in the backward pass
-                (:meth:`cross_entropy` need not do that). 0 holds those of all B * K pairs.
+                each about (4 + ffn_ratio) * D numbers (more with few classes), and computed again
+                in the backward pass, which :meth:`cross_entropy` need not do. 0 holds those of all
+                B * K pairs.
 
         Returns:
             Logits [B, K], the same for every `max_pairs`.
@@ -250,6 +261,9 @@ class VisualGuidedAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy of the logits, at a bounded peak and without recomputing.
 
+        Only this module's parameters may require gradients for that; where an argument does too,
+        activations are computed again as by :meth:`logits`.
+
         Args:
             text_features, global_features, spatial_features, scale: as for :meth:`logits`.
             labels: [B], int64.
@@ -258,28 +272,33 @@ class VisualGuidedAttention(nn.Module):
                 image alone has more pairs.
 
         Returns:
-            The loss, a scalar whose `backward()` gives the same gradients for every `max_pairs`,
+            The loss, a scalar for one `backward()`, with the same gradients for every `max_pairs`;
             and the logits [B, K] without a graph.
         """
         texts, mixed = self._before_images(text_features)
         n_images, n_classes = len(global_features), len(text_features)
-        batch = [global_features, spatial_features, labels]
-        batch += [] if offset is None else [offset]
-        scores = []
 
-        def loss(mixed: Tensor, images: Tensor, spatial: Tensor, *known: Tensor) -> Tensor:
-            logits = self._logits(texts, mixed, images, spatial, scale, max_pairs)
-            logits = logits if offset is None else logits + known[1]
-            scores.append(logits.detach())
-            return F.cross_entropy(logits, known[0], reduction="sum") / n_images
+        def loss(rows: slice, mixed: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self._logits(
+                texts, mixed, global_features[rows], spatial_features[rows], scale, max_pairs
+            )
+            logits = logits if offset is None else logits + offset[rows]
+            total = F.cross_entropy(logits, labels[rows], reduction="sum")
+            return total / n_images, logits.detach()
 
-        count = _count_of_chunks(n_images, n_classes, max_pairs or n_images * n_classes)
-        if count == 1 or not torch.is_grad_enabled():
-            return loss(mixed, *batch), scores[0]
-        chunks = zip(*(tensor.tensor_split(count) for tensor in batch), strict=True)
-        parts = (lambda mixed, chunk=chunk: loss(mixed, *chunk) for chunk in chunks)
+        given = (text_features, global_features, spatial_features, scale, offset)
         trained = [p for p in self.parameters() if p.requires_grad]
-        return sum_of_parts(parts, mixed, trained), torch.cat(scores)
+        count = _count_of_chunks(n_images, n_classes, max_pairs or n_images * n_classes)
+        if (
+            count == 1
+            or not (trained and torch.is_grad_enabled())
+            or any(isinstance(x, Tensor) and x.requires_grad for x in given)
+        ):
+            return loss(slice(None), mixed)
+        bounds = [n_images * i // count for i in range(count + 1)]
+        parts = (partial(loss, slice(*pair)) for pair in pairwise(bounds))
+        summed, scores = sum_of_parts(parts, mixed, trained)
+        return summed, torch.cat(scores)
 
     def _before_images(self, text_features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the texts [1, K, D], and what they are after the first self-attention."""
@@ -334,5 +353,5 @@ class VisualGuidedAttention(nn.Module):
 
 
 def _count_of_chunks(n_items: int, pairs_each: int, max_pairs: int) -> int:
-    """Return into how many chunks to split items, so that none but a single one has more pairs."""
+    """Return into how many chunks to split items; more pairs has only an item that does alone."""
     return -(-n_items // max(1, max_pairs // pairs_each))

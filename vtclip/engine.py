@@ -285,6 +285,8 @@ class FrozenCLIPTrainer(TrainerX):
             UserError: the loss is not finite.
         """
         features, label = self.parse_batch_train(batch)
+        # before the loss, which may gather the new gradients
+        self.model_zero_grad()
         loss, logits = self.loss(features, label)
         if not torch.isfinite(loss):
             raise UserError(
@@ -403,6 +405,7 @@ class FrozenCLIPTrainer(TrainerX):
             checkpoints.check_origin(path, content, self._origin())
             model.load_state_dict(content["state_dict"])
             self._optimizer.load_state_dict(content["optimizer"])
+            _fused(self._optimizer)
             self._scheduler.last_epoch = content["scheduler"]["last_epoch"]
             self.best_result = content["best_result"]
             start = content["epoch"]
@@ -602,9 +605,10 @@ class FrozenCLIPTrainer(TrainerX):
 
 
 def _fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Let an optimiser that can pass over parameters and moments once a step, not ten times."""
-    for group in optimizer.param_groups:
-        if "fused" in group:
+    """Let Adam and AdamW pass over parameters and moments once a step, not ten times."""
+    # a fused SGD fails on a parameter that gets its first gradient late
+    if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+        for group in optimizer.param_groups:
             group["fused"] = True
     return optimizer
 

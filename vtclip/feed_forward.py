@@ -28,16 +28,26 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., D] to [..., D], in the precision of autocast where that is on."""
+        """Map [..., D] to [..., D], in the precision of autocast where that is on.
+
+        What it returns is good for one backward pass.
+        """
         if self.training and self.dropout.p > 0:
             return self.output(self.dropout(F.relu(self.inner(x))))
         tensors = [x, self.inner.weight, self.inner.bias, self.output.weight, self.output.bias]
+        needs_backward = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         device = x.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            tensors = [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
+            tensors = [_as_autocast_would(tensor) for tensor in tensors]
         rows, *parameters = tensors
-        mapped: Tensor = _ByBlocks.apply(rows.flatten(0, -2), *parameters, torch.is_grad_enabled())
-        return mapped.view(*x.shape[:-1], -1)
+        mapped: Tensor = _ByBlocks.apply(rows.reshape(-1, x.shape[-1]), *parameters, needs_backward)
+        return mapped.view(x.shape)
+
+
+def _as_autocast_would(tensor: Tensor) -> Tensor:
+    if tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
 
 
 class _ByBlocks(torch.autograd.Function):

@@ -154,7 +154,9 @@ class MultiHeadAttention(nn.Module):
         """Mix the memory itself, then project to values and to the output."""
         gathered = torch.bmm(weights.flatten(2).transpose(1, 2), memory)
         gathered = gathered.unflatten(1, weights.shape[2:])
-        w_value, b_value = (x.unflatten(0, (self.n_heads, -1)) for x in self.value.parameters())
+        w_value, b_value = (
+            x.unflatten(0, (self.n_heads, -1)) for x in (self.value.weight, self.value.bias)
+        )
         mixed = torch.einsum("bhkc,hec->bkhe", gathered, w_value)
         # dropped weights leave sums that are not 1
         sums = weights.sum(dim=1).transpose(1, 2).unsqueeze(-1)

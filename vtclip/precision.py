@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 
 
@@ -12,8 +15,15 @@ def bf16_is_fast(device: torch.device | str) -> bool:
     """
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     return kind == "cpu" and _cpu_has_bf16()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Shut out the autocast of a caller, on devices that have one."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _cpu_has_bf16() -> bool:

@@ -34,15 +34,17 @@ def test_the_loss_is_that_of_the_logits_at_every_peak(
         torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("blend", [(), BLEND])
 def test_bf16_products_change_little_and_leave_the_weights_in_fp32(
-    build: Build, on_bank: Arguments, tmp_path: Path
+    blend: tuple[str, ...], build: Build, on_bank: Arguments, tmp_path: Path
 ) -> None:
     scores = {}
     for precision in ("fp32", "amp"):
         options = ("TRAINER.VTCLIP.PREC", precision, "TRAINER.VTCLIP.ZERO_INIT", "False")
-        trainer = build(on_bank("VTCLIP", tmp_path / precision, *options))
+        trainer = build(on_bank("VTCLIP", tmp_path / precision, *options, *blend))
         features, label = first_batch(trainer)
         loss, scores[precision] = trainer.loss(features, label)
+        torch.testing.assert_close(scores[precision], trainer.logits(features))
         loss.backward()
         assert {p.grad.dtype for p in trainer.head.parameters() if p.grad is not None} == {
             torch.float32
@@ -77,6 +79,16 @@ def test_every_optimiser_takes_a_step(
     before = [p.clone() for p in trainer.head.parameters()]
     trainer.model_backward_and_update(trainer.loss(*first_batch(trainer))[0])
     assert any(not p.equal(b) for p, b in zip(trainer.head.parameters(), before, strict=True))
+
+
+def test_sgd_takes_a_parameter_whose_first_gradient_is_late(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    trainer = build(on_bank("VTCLIP", tmp_path, "OPTIM.NAME", "sgd"))
+    first, second, *_ = trainer.head.parameters()
+    trainer.model_backward_and_update(first.sum())
+    trainer.model_backward_and_update(first.sum() + second.sum())
+    assert second.grad is not None
 
 
 def first_batch(trainer: Any) -> Any:
