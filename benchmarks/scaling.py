@@ -23,16 +23,17 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks import counting
+from benchmarks.counting import HEADS
 from benchmarks.machine import memory_mib, write_results
 from vtclip.attention import VisualGuidedAttention
 from vtclip.config import EXTENSIONS
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
-from vtclip.multi_head import cheapest_order, multiplications_of_orders
 
 IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
-HEADS, FFN_RATIO = 8, 4
+FFN_RATIO = 4
 
 
 class PrivateMemory(threading.Thread):
@@ -152,21 +153,6 @@ def measured(
     return seconds
 
 
-def multiplications(k: int, b: int, s: int, d: int) -> float:
-    """Predict the multiplications of a forward and backward pass in the cheapest order."""
-    sizes = {
-        "n_images": b,
-        "n_queries": k,
-        "n_keys": s,
-        "n_heads": HEADS,
-        "dim": d,
-        "memory_dim": d,
-    }
-    per_image = multiplications_of_orders(**sizes)[cheapest_order(**sizes)]
-    once = 5 * k * d * d + 2 * k * k * d
-    return 3.0 * (once + b * (per_image + 2 * FFN_RATIO * k * d * d))
-
-
 def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
     """Time a forward and backward pass, and count the bytes it holds for the backward pass."""
     head = VisualGuidedAttention(d, n_heads=HEADS, ffn_ratio=FFN_RATIO)
@@ -196,7 +182,7 @@ def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
         "D": d,
         "seconds": min(seconds),
         "held_mib": mib,
-        "multiplications": multiplications(k, b, s, d),
+        "multiplications": counting.of_ours(k, b, s, d, FFN_RATIO),
     }
 
 

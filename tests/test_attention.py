@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from vtclip import attention as attention_module
 from vtclip.attention import DecoderLayer, VisualGuidedAttention, visual_guided_logits
-from vtclip.multi_head import MultiHeadAttention, Order, cheapest_order
+from vtclip.multi_head import (
+    MultiHeadAttention,
+    Order,
+    Sizes,
+    cheapest_order,
+    multiplications_of_orders,
+)
 
 B, K, S, D, C, HEADS = 3, 5, 7, 16, 24, 4
 ORDERS: tuple[Order, ...] = ("plain", "ask", "gather", "fold")
@@ -139,9 +145,10 @@ def test_products_are_ordered_by_their_cost(n_classes: int, order: Order) -> Non
 
 def test_the_cost_of_an_order_counts_its_multiplications() -> None:
     # plain: 16 + 16 + 8 + 16 multiplications; ask: 4 + 16 + 16 + 4 + 16, the first 16 once for all
-    one = {"n_queries": 1, "n_keys": 1, "n_heads": 1, "dim": 4, "memory_dim": 4}
-    assert cheapest_order(n_images=1, **one) == "plain"
-    assert cheapest_order(n_images=2, **one) == "ask"
+    one = Sizes(n_images=1, n_queries=1, n_keys=1, n_heads=1, dim=4, memory_dim=4)
+    assert multiplications_of_orders(one) == {"plain": 56, "ask": 56, "gather": 56, "fold": 56}
+    assert cheapest_order(one) == "plain"
+    assert cheapest_order(one._replace(n_images=2)) == "ask"
 
 
 def test_post_norm_layer_equals_torchs_transformer_decoder_layer() -> None:

@@ -14,7 +14,7 @@ All give the same numbers up to rounding.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,21 @@ from torch.nn import functional as F
 Order = Literal["plain", "ask", "gather", "fold"]
 
 
-def multiplications_of_orders(
-    *, n_images: int, n_queries: int, n_keys: int, n_heads: int, dim: int, memory_dim: int
-) -> dict[Order, float]:
+class Sizes(NamedTuple):
+    """What the cost of an order depends on: B, K, S, H, D and C."""
+
+    n_images: int
+    n_queries: int
+    n_keys: int
+    n_heads: int
+    dim: int
+    memory_dim: int
+
+
+def multiplications_of_orders(sizes: Sizes) -> dict[Order, float]:
     """Count the multiplications an image of each order, of queries that all images share."""
-    k, s, h, d, c = n_queries, n_keys, n_heads, dim, memory_dim
-    asking, projecting = k * h * s * c + k * d * c / n_images, s * c * d
+    b, k, s, h, d, c = sizes
+    asking, projecting = k * h * s * c + k * d * c / b, s * c * d
     return {
         "plain": 2 * projecting + 2 * k * s * d + k * d * d,
         "ask": asking + projecting + k * s * d + k * d * d,
@@ -37,21 +46,12 @@ def multiplications_of_orders(
     }
 
 
-def cheapest_order(
-    *, n_images: int, n_queries: int, n_keys: int, n_heads: int, dim: int, memory_dim: int
-) -> Order:
+def cheapest_order(sizes: Sizes) -> Order:
     """Return the order with the fewest multiplications, of queries that all images share.
 
     Folding counts double: it writes H * S * D numbers an image, which only a clear saving pays for.
     """
-    costs = multiplications_of_orders(
-        n_images=n_images,
-        n_queries=n_queries,
-        n_keys=n_keys,
-        n_heads=n_heads,
-        dim=dim,
-        memory_dim=memory_dim,
-    )
+    costs = multiplications_of_orders(sizes)
     costs["fold"] *= 2
     return min(costs, key=costs.__getitem__)
 
@@ -105,14 +105,8 @@ class MultiHeadAttention(nn.Module):
         n_images, n_keys, memory_dim = memory.shape
         if len(queries) != 1:
             return "plain"
-        return cheapest_order(
-            n_images=n_images,
-            n_queries=queries.shape[1],
-            n_keys=n_keys,
-            n_heads=self.n_heads,
-            dim=queries.shape[2],
-            memory_dim=memory_dim,
-        )
+        n_queries, dim = queries.shape[1:]
+        return cheapest_order(Sizes(n_images, n_queries, n_keys, self.n_heads, dim, memory_dim))
 
     def _split(self, x: Tensor) -> Tensor:
         """Split [B, N, D] into heads [B, N, H, E], E = D / H."""
