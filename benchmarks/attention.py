@@ -1,6 +1,6 @@
 """Time and memory of the attention against torch's decoder layer on texts copied per image.
 
-    python -m benchmarks.attention [--repetitions 3] [--classes 1000 100] [--ffn 4 0]
+    python -m benchmarks.attention [--repetitions 2] [--classes 1000 100] [--ffn 4 0]
 
 Forward and backward, fp32, one layer, D 1024, 8 heads, S 49. One run interleaves all contestants;
 medians are compared. Peaks are taken in a process each: the largest resident
@@ -149,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[1000, 100])
     parser.add_argument("--ffn", type=int, nargs="+", default=[4, 0])
-    parser.add_argument("--repetitions", type=int, default=3, help="after one to warm up")
+    parser.add_argument("--repetitions", type=int, default=2, help="after one to warm up")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
     parser.add_argument(
         "--clock",

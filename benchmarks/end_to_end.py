@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +27,8 @@ from tabulate import tabulate
 
 import train
 from benchmarks.machine import write_results
+from vtclip.backbones import openai_clip
+from vtclip.config import EXTENSIONS
 from vtclip.features import Encoding
 from vtclip.precision import bf16_is_fast
 from vtclip.results import read_result
@@ -54,14 +57,15 @@ def write_random_weights(path: Path) -> None:
     torch.save(CLIP(**RN50).half().state_dict(), path)
 
 
-def run(trainer: str, folder: Path, *options: str, default_format: bool = False) -> dict[str, Any]:
+def run(trainer: str, folder: Path, *options: str, as_loaded: bool = False) -> dict[str, Any]:
     """Train and test once in this process; return the seconds of its result by part.
 
     Args:
         trainer: its name.
         folder: holds data, weights and the cache of all runs.
         options: KEY VALUE pairs.
-        default_format: encode in PyTorch's default memory format instead of channels last.
+        as_loaded: encode as CLIP is loaded, in PyTorch's default memory format and with batch norms
+            of their own.
     """
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
@@ -83,9 +87,12 @@ def run(trainer: str, folder: Path, *options: str, default_format: bool = False)
     train.import_modules(["trainers", "datasets"])
     cfg = train.build_cfg(args)
     set_random_seed(cfg.SEED)
-    # CoOp leaves the memory format as it is; ours decides it from the backbone
-    chosen = torch.contiguous_format if default_format else Encoding.memory_format
-    with mock.patch.object(Encoding, "memory_format", chosen):
+    with ExitStack() as patches:
+        if as_loaded:
+            patches.enter_context(
+                mock.patch.object(Encoding, "memory_format", torch.contiguous_format)
+            )
+            patches.enter_context(mock.patch.object(openai_clip, "fold_batch_norms"))
         build_trainer(cfg).train()
     result = read_result(output / "result.json")
     return {"epochs": result.epochs, **result.seconds}
@@ -128,7 +135,8 @@ def main() -> None:
             folder,
             *("FEATURES.VIEWS", "0", "FEATURES.CACHE", "False", "FEATURES.PRECISION", "fp32"),
             *("OPTIM.MAX_EPOCH", str(options.live_epochs)),
-            default_format=True,
+            *("TRAINER.VTCLIP.PREC", "fp32"),
+            as_loaded=True,
         )
         epochs = ("OPTIM.MAX_EPOCH", str(options.cached_epochs))
         cached = run("VTCLIP", folder, *epochs)
@@ -155,7 +163,7 @@ def main() -> None:
         (
             "of which encoding",
             cached["features"],
-            f"ten views and the test images; the rest: {EPOCHS} epochs of the head, test",
+            f"{EXTENSIONS['FEATURES']['VIEWS']} views and the test images; the rest: {EPOCHS} epochs of the head, test",
         ),
         *((trainer, seconds["total"], "measured") for trainer, seconds in others.items()),
         ("import torch", starting["import torch"], "median of 5"),

@@ -24,7 +24,6 @@ SETTINGS = {
     "SGD 2e-2": (*SGD, "2e-2"),
     "AdamW 1e-3, crops of 0.7 to 1": (*ADAMW, "1e-3", "INPUT.RRCROP_SCALE", "(0.7, 1.0)"),
     "AdamW 1e-3, raw tokens": (*ADAMW, "1e-3", "TRAINER.VTCLIP.VISUAL_TOKENS", "backbone"),
-    "AdamW 1e-3, products in bf16": (*ADAMW, "1e-3", "TRAINER.VTCLIP.PREC", "amp"),
     "AdamW 1e-3, global token": (*ADAMW, "1e-3", "TRAINER.VTCLIP.INCLUDE_GLOBAL", "True"),
 }
 

@@ -29,24 +29,36 @@ class Comparison:
         table: GitHub markdown, a row a setting, the mean over all columns last.
         best: the setting with the highest mean.
         means: accuracy in each column, in percent, by setting.
+        columns: what the columns are called.
         images: validation images behind each column, all seeds together.
     """
 
     table: str
     best: str
     means: dict[str, list[float]]
+    columns: list[str]
     images: list[int]
 
     def near_best(self) -> list[str]:
-        """Return the settings within two standard errors of the best, in every column."""
-        columns = list(zip(*self.means.values(), strict=True))
-        best = [max(column) for column in columns]
-        errors = [sqrt(p * (100 - p) / n) for p, n in zip(best, self.images, strict=True)]
+        """Return the settings whose mean is within two standard errors of the best one's."""
+        errors = self.errors(self.means[self.best])
+        allowed = 2 * sqrt(sum(error**2 for error in errors)) / len(errors)
+        best = mean(self.means[self.best])
+        return [name for name, means in self.means.items() if best - mean(means) <= allowed]
+
+    def behind(self, name: str) -> list[str]:
+        """Return the columns in which a setting is over two standard errors behind the best."""
+        best = [max(column) for column in zip(*self.means.values(), strict=True)]
+        columns = zip(self.columns, self.means[name], best, self.errors(best), strict=True)
         return [
-            name
-            for name, means in self.means.items()
-            if all(b - m <= 2 * e for b, m, e in zip(best, means, errors, strict=True))
+            f"{column} ({mine:.2f} against {top:.2f})"
+            for column, mine, top, error in columns
+            if top - mine > 2 * error
         ]
+
+    def errors(self, means: Sequence[float]) -> list[float]:
+        """Return the standard error of an accuracy in each column, in points."""
+        return [sqrt(p * (100 - p) / n) for p, n in zip(means, self.images, strict=True)]
 
 
 def parse_args(description: str) -> argparse.Namespace:
@@ -90,12 +102,13 @@ def compare(
     rows = [["zero-shot", *_means([r.zero_shot_accuracy for r in results[:step]])]]
     for start, name in zip(range(0, len(results), step), settings, strict=True):
         rows.append([name, *_means([r.accuracy for r in results[start : start + step]])])
-    headers = ["", *(f"{dataset}, {shots}" for dataset, shots in columns), "mean"]
+    names = [f"{dataset}, {shots}" for dataset, shots in columns]
     best = max(rows[1:], key=lambda row: float(row[-1]))
     return Comparison(
-        table=tabulate(rows, headers, "github", floatfmt=".2f"),
+        table=tabulate(rows, ["", *names, "mean"], "github", floatfmt=".2f"),
         best=str(best[0]),
         means={str(name): list(map(float, means[:-1])) for name, *means in rows[1:]},
+        columns=names,
         images=[
             sum(r.total for r in results[column : column + len(SEEDS)])
             for column in range(0, step, len(SEEDS))
