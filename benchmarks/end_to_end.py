@@ -163,8 +163,8 @@ def main() -> None:
         (
             "of which encoding",
             cached["features"],
-            f"{EXTENSIONS['FEATURES']['VIEWS']} views and the test images; the rest: {EPOCHS} epochs "
-            "of the head, test",
+            f"{EXTENSIONS['FEATURES']['VIEWS']} views and the test images; the rest: {EPOCHS} "
+            "epochs of the head, test",
         ),
         *((trainer, seconds["total"], "measured") for trainer, seconds in others.items()),
         ("import torch", starting["import torch"], "median of 5"),
