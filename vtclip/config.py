@@ -59,7 +59,7 @@ EXTENSIONS: dict[str, Any] = {
             "SEARCH_WEIGHT": False,
             "ZERO_INIT": True,
             "PROMPT": "auto",
-            "MAX_PAIRS": 2048,
+            "MAX_PAIRS": 4096,
             # of the attention's products: fp32, amp for bf16 autocast (weights stay fp32), or auto
             # for amp where bf16 is fast
             "PREC": "fp32",

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # rows of a block: enough for products at full speed
-ROWS = 512
+ROWS = 1024
 
 
 class FeedForward(nn.Module):

@@ -37,7 +37,7 @@ def sum_of_parts(
         inputs.append(leaf)
         sources.append(shared)
     total = torch.zeros((), device=shared.device)
-    gathered: Sequence[Tensor | None] = [None] * len(inputs)
+    gathered: list[Tensor | None] = [None] * len(inputs)
     kept = []
     for part in parts:
         value, extra = part(leaf)
@@ -45,8 +45,11 @@ def sum_of_parts(
         kept.append(extra)
         # the backward pass repeats the precisions of its forward pass by itself
         with without_autocast(shared.device):
-            found = torch.autograd.grad(value, inputs, allow_unused=True)
-        gathered = [_add(*pair) for pair in zip(gathered, found, strict=True)]
+            found: list[Tensor | None] = [*torch.autograd.grad(value, inputs, allow_unused=True)]
+        # one by one, so that a sum takes the room of what was added
+        for number in range(len(inputs)):
+            gathered[number] = _add(gathered[number], found[number])
+            found[number] = None
     result: Tensor = _HandOut.apply(total, gathered, *sources)
     return result, kept
 
