@@ -48,18 +48,22 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 
 ## The attention
 
-`python -m benchmarks.attention`: forward and backward, fp32 but for the rows in bf16 (amp), one layer, B {B}, S {S}, D {D}, {heads}
-heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
+`python -m benchmarks.attention`: forward and backward, fp32 but for the rows in bf16 (amp), one layer,
+B {B}, S {S}, D {D}, {heads} heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
 alone, forward and backward. Peaks are over what was resident before the step, the median of three
 processes each. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
-held against; *ours* alone holds all pairs at once. By count ours makes {fewer}: more than that is
-gained by less memory to pass over, not by multiplying.
+held against; *ours* alone holds all pairs at once.
+
+By the number of multiplications alone ours would be faster by {fewer}; what goes
+beyond that is less memory to pass over.
 
 {attention}
 
 Targets: 2 times at K 1000 and 1.5 times at K 100 with the feed-forward part, and at most 1.2 of the
-products; 6 and 4 times without it; at most half of the memory. {verdict}
+products; 6 and 4 times without it; at most half of the memory.
+
+{verdict}
 
 ## ImageNet's size
 
@@ -187,13 +191,11 @@ def _attention_rows(item: dict[str, Any]) -> list[list[Any]]:
 
 
 def _fewer(comparisons: list[dict[str, Any]]) -> str:
-    """Say how many times fewer multiplications ours makes, a shape each."""
-    shapes = [
-        f"{item['fewer_multiplications']:.2f} times fewer multiplications at K {item['classes']}, "
-        f"feed-forward {item['ffn_ratio']} D"
+    """Say how many times fewer multiplications ours makes, by shape."""
+    return ", ".join(
+        f"{item['fewer_multiplications']:.2f} (K {item['classes']}, {item['ffn_ratio']} D)"
         for item in comparisons
-    ]
-    return "; ".join(shapes)
+    )
 
 
 # (classes, feed-forward ratio): at least so many times faster than the reference
