@@ -27,7 +27,7 @@ files stand in `benchmarks/results/`.
 
 `python -m benchmarks.end_to_end`: digits, 16 shots, {epochs} epochs on a backbone of RN50's size with
 random weights. CoOp's way encodes every image anew every epoch in fp32, with the backbone as CLIP loads
-it. Ours encodes ten views of each image once, in {products} with channels last, and trains on what is
+it. Ours encodes the cached views of each image once, in {products} with channels last, and trains on what is
 remembered, the head's products in {products} too (both precisions `auto`). Tip-Adapter-F and
 CLIP-Adapter come last and find the features remembered.
 
@@ -53,7 +53,7 @@ B {B}, S {S}, D {D}, {heads} heads, against `torch.nn.TransformerDecoderLayer` o
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
 alone, forward and backward. Peaks are over what was resident before the step, the median of three
 processes each. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
-held against; *ours* alone holds all pairs at once.
+held against; *ours* alone holds all pairs at once, which at K 100 is the same.
 
 By the number of multiplications alone ours would be faster by {fewer}; what goes
 beyond that is less memory to pass over.

@@ -19,6 +19,8 @@ from vtclip.multi_head import (
     multiplications_of_orders,
 )
 
+from .gradients import gradients
+
 B, K, S, D, C, HEADS = 3, 5, 7, 16, 24, 4
 ORDERS: tuple[Order, ...] = ("plain", "ask", "gather", "fold")
 
@@ -38,13 +40,6 @@ def _seed() -> None:
 def inputs(n_classes: int = K, spatial_dim: int = D) -> tuple[Tensor, Tensor, Tensor]:
     """Return text [K, D], global [B, D] and spatial features [B, S, C] of no particular length."""
     return torch.randn(n_classes, D), torch.randn(B, D), torch.randn(B, S, spatial_dim)
-
-
-def gradients(scalar: Tensor, module: nn.Module) -> list[Tensor]:
-    """Return the gradients of a module's parameters, zeros where they do not enter."""
-    parameters = list(module.parameters())
-    found = torch.autograd.grad(scalar, parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 def shake(module: nn.Module) -> None:
@@ -355,7 +350,7 @@ def test_cross_entropy_holds_the_activations_of_one_chunk() -> None:
 def test_cosine_has_the_gradients_of_its_formula() -> None:
     texts = torch.randn(B, K, D, dtype=torch.float64, requires_grad=True)
     images = F.normalize(torch.randn(B, D, dtype=torch.float64), dim=-1).requires_grad_()
-    assert torch.autograd.gradcheck(attention_module._CosineWithOwn.apply, (texts, images))
+    assert torch.autograd.gradcheck(attention_module._Cosine.apply, (texts, images))
 
 
 def test_heads_must_divide_the_width() -> None:

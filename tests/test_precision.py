@@ -1,11 +1,11 @@
-"""Which devices are asked to multiply in bf16."""
+"""Which devices are asked to multiply in bf16, and what autocast is put in their way."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from vtclip.precision import bf16_is_fast
+from vtclip.precision import autocast, autocast_dtype, bf16_is_fast
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,17 @@ def test_the_gpu_itself_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", capability.__getitem__)
     assert not bf16_is_fast(torch.device("cuda", 0))
     assert bf16_is_fast(torch.device("cuda", 1))
+
+
+def test_autocast_is_set_and_shut_out() -> None:
+    cpu = torch.device("cpu")
+    assert autocast_dtype(cpu) is None
+    with autocast(cpu, torch.bfloat16):
+        assert autocast_dtype(cpu) == torch.bfloat16
+        with autocast(cpu, None):
+            assert autocast_dtype(cpu) is None
+    with autocast(torch.device("meta"), torch.bfloat16):
+        assert autocast_dtype(torch.device("meta")) is None
 
 
 def test_other_devices_are_not() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
@@ -12,7 +15,7 @@ from vtclip.engine import FrozenCLIPTrainer, StrPath
 from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.zero_shot import cosine_logits
-from vtclip.precision import bf16_is_fast
+from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
 from vtclip.search import grid_search
 
@@ -134,8 +137,8 @@ class VTCLIP(FrozenCLIPTrainer):
             self.chosen.get("clip_logit_weight", self.cfg.TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT)
         )
 
-    def _precision(self) -> torch.autocast:
+    def _precision(self) -> AbstractContextManager[Any]:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""
         wanted = self.cfg.TRAINER.VTCLIP.PREC
         amp = wanted == "amp" or (wanted == "auto" and bf16_is_fast(self.device))
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=amp)
+        return autocast(self.device, torch.bfloat16 if amp else None)

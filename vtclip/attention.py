@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from vtclip.feed_forward import FeedForward
 from vtclip.multi_head import MultiHeadAttention
 from vtclip.parts import sum_of_parts
-from vtclip.precision import without_autocast
+from vtclip.precision import autocast
 
 Norm = Literal["post", "pre"]
 
@@ -52,16 +52,16 @@ def visual_guided_logits(
         Logits [B, K].
     """
     # times 100, what bf16 rounds away of a cosine would decide between classes
-    with without_autocast(global_features.device):
+    with autocast(global_features.device, None):
         texts, images = (
             x.to(torch.promote_types(x.dtype, torch.float32))
             for x in (visual_guided_texts, global_features)
         )
-        cosine: Tensor = _CosineWithOwn.apply(texts, F.normalize(images, dim=-1))
+        cosine: Tensor = _Cosine.apply(texts, F.normalize(images, dim=-1))
         return scale * cosine
 
 
-class _CosineWithOwn(torch.autograd.Function):
+class _Cosine(torch.autograd.Function):
     """Cosine [B, K] of vectors x [B, K, D] with unit vectors u [B, D].
 
     Autograd would make five tensors of the size of x on its way back; this makes one.
@@ -353,5 +353,5 @@ class VisualGuidedAttention(nn.Module):
 
 
 def _count_of_chunks(n_items: int, pairs_each: int, max_pairs: int) -> int:
-    """Return into how many chunks to split items; more pairs has only an item that does alone."""
+    """Return into how many chunks to split items: of `max_pairs` pairs at most, or of one item."""
     return -(-n_items // max(1, max_pairs // pairs_each))

@@ -285,7 +285,7 @@ class FrozenCLIPTrainer(TrainerX):
             UserError: the loss is not finite.
         """
         features, label = self.parse_batch_train(batch)
-        # before the loss, which may gather the new gradients
+        # before the loss, which may gather the new gradients beside the old ones
         self.model_zero_grad()
         loss, logits = self.loss(features, label)
         if not torch.isfinite(loss):
@@ -293,7 +293,8 @@ class FrozenCLIPTrainer(TrainerX):
                 f"OPTIM.LR: the loss is {loss.item()} at epoch {self.epoch + 1}, batch "
                 f"{self.batch_idx + 1}; try a rate below {self.cfg.OPTIM.LR}."
             )
-        self.model_backward_and_update(loss)
+        self.model_backward(loss)
+        self.model_update()
         if self.schedule_by_step or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         accuracy = compute_accuracy(logits.detach(), label)[0].item()

@@ -2,7 +2,7 @@
 
 Nearly all multiplications of VT-CLIP's head are these two products. Plain modules would write the
 widest tensor of the layer three times (bias, ReLU, gradient); here a block of it stays warm between
-product and ReLU, and only one block of its gradient exists at once.
+product and ReLU, and its gradient takes its place.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from vtclip.precision import autocast_dtype
 
 # rows of a block: enough for products at full speed
 ROWS = 1024
@@ -36,18 +38,13 @@ class FeedForward(nn.Module):
             return self.output(self.dropout(F.relu(self.inner(x))))
         tensors = [x, self.inner.weight, self.inner.bias, self.output.weight, self.output.bias]
         needs_backward = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        device = x.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            tensors = [_as_autocast_would(tensor) for tensor in tensors]
+        dtype = autocast_dtype(x.device)
+        if dtype is not None:
+            # as autocast itself, which leaves doubles alone
+            tensors = [t if t.dtype == torch.float64 else t.to(dtype) for t in tensors]
         rows, *parameters = tensors
         mapped: Tensor = _ByBlocks.apply(rows.reshape(-1, x.shape[-1]), *parameters, needs_backward)
         return mapped.view(x.shape)
-
-
-def _as_autocast_would(tensor: Tensor) -> Tensor:
-    if tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
 
 
 class _ByBlocks(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vtclip.precision import without_autocast
+from vtclip.precision import autocast
 
 
 def sum_of_parts(
@@ -44,7 +44,7 @@ def sum_of_parts(
         total += value.detach()
         kept.append(extra)
         # the backward pass repeats the precisions of its forward pass by itself
-        with without_autocast(shared.device):
+        with autocast(shared.device, None):
             found: list[Tensor | None] = [*torch.autograd.grad(value, inputs, allow_unused=True)]
         # one by one, so that a sum takes the room of what was added
         for number in range(len(inputs)):

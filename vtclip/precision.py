@@ -1,4 +1,4 @@
-"""Which arithmetic a device is fast in."""
+"""The arithmetic of a device: what it is fast in, and what autocast makes of it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ def bf16_is_fast(device: torch.device | str) -> bool:
     return kind == "cpu" and _cpu_has_bf16()
 
 
-def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Shut out the autocast of a caller, on devices that have one."""
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Multiply in `dtype`; None shuts out the autocast of a caller. Devices without one stay."""
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
-    return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return what autocast makes products in now, None where it is off."""
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
 
 
 def _cpu_has_bf16() -> bool:

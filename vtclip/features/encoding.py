@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from vtclip.backbones.base import Backbone, ImageFeatures, VisualTokens
 from vtclip.errors import UserError, unknown_name
 from vtclip.features.source import Features
-from vtclip.precision import bf16_is_fast
+from vtclip.precision import autocast, bf16_is_fast
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -107,22 +106,15 @@ def encode_live(images: Tensor, encoding: Encoding) -> Features:
         backward pass.
     """
     images = images.to(encoding.device, non_blocking=True, memory_format=encoding.memory_format)
-    with torch.inference_mode(), _autocast(encoding):
+    # fp32 too: it shuts out the autocast of a caller
+    dtype = None if encoding.precision == "fp32" else encoding.dtype
+    with torch.inference_mode(), autocast(encoding.device, dtype):
         encoded = encoding._encode_image(images, encoding.tokens)
     spatial = encoded.spatial_features
     return Features(
         _leave_inference(encoded.global_features, encoding.dtype),
         None if spatial is None else _leave_inference(spatial, encoding.dtype),
     )
-
-
-def _autocast(encoding: Encoding) -> AbstractContextManager[Any]:
-    kind = encoding.device.type
-    if not torch.amp.is_autocast_available(kind):
-        return nullcontext()
-    # also entered for fp32, to shut out the autocast of a caller
-    enabled = encoding.precision != "fp32"
-    return torch.autocast(kind, dtype=encoding.dtype if enabled else None, enabled=enabled)
 
 
 def _leave_inference(tensor: Tensor, dtype: torch.dtype) -> Tensor:
