@@ -17,11 +17,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from benchmarks import counting
 from benchmarks.counting import HEADS
@@ -80,15 +82,28 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     watch = PrivateMemory()
     watch.start()
+    text = torch.randn(CLASSES, D)
+
+    def train(images: Tensor, spatial: Tensor, labels: Tensor, products: torch.autocast) -> None:
+        with products:
+            loss, _ = head.cross_entropy(text, images, spatial, labels, SCALE, max_pairs=max_pairs)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    @torch.inference_mode()
+    def evaluate(images: Tensor, spatial: Tensor, labels: Tensor, products: torch.autocast) -> None:
+        with products:
+            head.logits(text, images, spatial, SCALE, max_pairs=max_pairs)
+
     parts = []
-    for name, n_images, count in (("train", TRAIN, steps), ("test", TEST, batches)):
-        loader = FeatureLoader(
-            [bank(folder, n_images)],
-            torch.randint(CLASSES, (n_images,)),
-            B,
-            shuffle=name == "train",
-        )
-        seconds = measured(loader, head, optimiser if name == "train" else None, count, max_pairs)
+    for name, n_images, count, work in (
+        ("train", TRAIN, steps, train),
+        ("test", TEST, batches, evaluate),
+    ):
+        labels = torch.randint(CLASSES, (n_images,))
+        loader = FeatureLoader([bank(folder, n_images)], labels, B, shuffle=name == "train")
+        seconds = measured(loader, work, count)
         for precision, times in seconds.items():
             median = statistics.median(times)
             parts.append(
@@ -121,33 +136,20 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
 
 def measured(
     loader: FeatureLoader,
-    head: VisualGuidedAttention,
-    optimiser: torch.optim.Optimizer | None,
+    work: Callable[[Tensor, Tensor, Tensor, torch.autocast], None],
     count: int,
-    max_pairs: int,
 ) -> dict[str, list[float]]:
-    """Read all batches; train (or evaluate) on the first `count` in fp32, on as many in bf16."""
-    text = torch.randn(CLASSES, D)
+    """Read all batches; work on the first `count` in fp32, on as many more in bf16."""
     seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
     start = time.perf_counter()
     for number, batch in enumerate(loader):
-        images, spatial = batch["features"]
-        assert spatial is not None  # the bank has them
         if number >= 2 * count:
             continue
         precision = "fp32" if number < count else "bf16"
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            if optimiser is None:
-                with torch.inference_mode():
-                    head.logits(text, images, spatial, SCALE, max_pairs=max_pairs)
-            else:
-                loss, _ = head.cross_entropy(
-                    text, images, spatial, batch["label"], SCALE, max_pairs=max_pairs
-                )
-        if optimiser is not None:
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+        images, spatial = batch["features"]
+        assert spatial is not None  # the bank has them
+        products = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+        work(images, spatial, batch["label"], products)
         seconds[precision].append(time.perf_counter() - start)
         start = time.perf_counter()
     return seconds
@@ -160,7 +162,7 @@ def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
     weights = {p.untyped_storage().data_ptr() for p in head.parameters()}
     held: dict[int, int] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             held[storage.data_ptr()] = storage.nbytes()

@@ -248,6 +248,21 @@ def test_cross_entropy_in_chunks_is_that_of_the_logits(
         torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("max_pairs", [0, 2, K])
+def test_what_no_image_enters_is_computed_once_a_step(max_pairs: int) -> None:
+    head = VisualGuidedAttention(D, n_heads=HEADS)
+    layer = head._decoder[0]
+    calls = []
+    for once in (layer.self_attention, layer.cross_attention.query):
+        once.register_forward_hook(lambda module, *_: calls.append(module))
+    text, global_features, spatial = inputs()
+    loss, _ = head.cross_entropy(
+        text, global_features, spatial, torch.arange(B), 10.0, max_pairs=max_pairs
+    )
+    loss.backward()
+    assert calls == [layer.self_attention, layer.cross_attention.query]
+
+
 def test_cross_entropy_without_gradients_computes_none() -> None:
     head = VisualGuidedAttention(D, n_heads=HEADS)
     text, global_features, spatial = inputs()

@@ -13,10 +13,9 @@ No code of the paper was released; docs/method.md says which choices are known a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -123,17 +122,32 @@ class DecoderLayer(nn.Module):
 
     def among_texts(self, texts: Tensor) -> Tensor:
         """Apply the self-attention over K classes to [B, K, D], the part that no image enters."""
-        attend = self.self_attention
-        if attend is None:
+        if self.self_attention is None:
             return texts
-        return self._residual(texts, self.self_norm, lambda x: attend(x, x))
+        x = self._before(texts, self.self_norm)
+        return self._after(texts, self.self_attention(x, x), self.self_norm)
 
-    def to_image(self, texts: Tensor, spatial_features: Tensor) -> Tensor:
-        """Let texts [B or 1, K, D] look at spatial features [B, S, C]; return [B, K, D]."""
-        x = self._residual(
-            texts, self.cross_norm, lambda q: self.cross_attention(q, spatial_features)
-        )
-        return x if self.ffn is None else self._residual(x, self.ffn_norm, self.ffn)
+    def queries(self, texts: Tensor) -> Tensor:
+        """Return what texts [B or 1, K, D] ask an image, in the same shape and type."""
+        asked = self.cross_attention.query(self._before(texts, self.cross_norm))
+        return asked.to(texts.dtype)
+
+    def to_image(self, texts: Tensor, queries: Tensor, spatial_features: Tensor) -> Tensor:
+        """Let texts look at spatial features [B, S, C].
+
+        Args:
+            texts: [B or 1, K, D].
+            queries: theirs, of :meth:`queries`.
+            spatial_features: [B, S, C].
+
+        Returns:
+            [B, K, D]
+        """
+        seen = self.cross_attention.attend(queries, spatial_features)
+        x = self._after(texts, seen, self.cross_norm)
+        if self.ffn is None:
+            return x
+        return self._after(x, self.ffn(self._before(x, self.ffn_norm)), self.ffn_norm)
 
     def start_at_zero(self) -> None:
         """Make the layer add nothing: pre-norm by its output projections, post-norm by its end."""
@@ -145,10 +159,28 @@ class DecoderLayer(nn.Module):
         for parameter in (p for last in lasts for p in last.parameters()):
             nn.init.zeros_(parameter)
 
-    def _residual(self, x: Tensor, norm: nn.Module, part: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.norm == "pre":
-            return x + self.dropout(part(norm(x)))
-        return norm(x + self.dropout(part(x)))
+    def _before(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Return what a part is given of x."""
+        return norm(x) if self.norm == "pre" else x
+
+    def _after(self, x: Tensor, change: Tensor, norm: nn.Module) -> Tensor:
+        """Return x after a part has answered."""
+        x = x + self.dropout(change)
+        return x if self.norm == "pre" else norm(x)
+
+
+class _Texts(NamedTuple):
+    """What the K texts are before any image enters, each [1, K, D].
+
+    Attributes:
+        start: T, normalised.
+        mixed: after the first self-attention.
+        queries: what those ask an image.
+    """
+
+    start: Tensor
+    mixed: Tensor
+    queries: Tensor
 
 
 class VisualGuidedAttention(nn.Module):
@@ -219,8 +251,7 @@ class VisualGuidedAttention(nn.Module):
             text_features: T [K, D], any length.
             spatial_features: F [B, S, C], any length.
         """
-        texts, mixed = self._before_images(text_features)
-        return self._guide(texts, mixed, spatial_features)
+        return self._guide(self._before_images(text_features), spatial_features)
 
     def logits(
         self,
@@ -245,8 +276,8 @@ class VisualGuidedAttention(nn.Module):
         Returns:
             Logits [B, K], the same for every `max_pairs`.
         """
-        texts, mixed = self._before_images(text_features)
-        return self._logits(texts, mixed, global_features, spatial_features, scale, max_pairs)
+        texts = self._before_images(text_features)
+        return self._logits(texts, global_features, spatial_features, scale, max_pairs)
 
     def cross_entropy(
         self,
@@ -275,12 +306,16 @@ class VisualGuidedAttention(nn.Module):
             The loss, a scalar for one `backward()`, with the same gradients for every `max_pairs`;
             and the logits [B, K] without a graph.
         """
-        texts, mixed = self._before_images(text_features)
+        start, *shared = self._before_images(text_features)
         n_images, n_classes = len(global_features), len(text_features)
 
-        def loss(rows: slice, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        def loss(rows: slice, mixed: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
             logits = self._logits(
-                texts, mixed, global_features[rows], spatial_features[rows], scale, max_pairs
+                _Texts(start, mixed, queries),
+                global_features[rows],
+                spatial_features[rows],
+                scale,
+                max_pairs,
             )
             logits = logits if offset is None else logits + offset[rows]
             total = F.cross_entropy(logits, labels[rows], reduction="sum")
@@ -294,33 +329,32 @@ class VisualGuidedAttention(nn.Module):
             or not (trained and torch.is_grad_enabled())
             or any(isinstance(x, Tensor) and x.requires_grad for x in given)
         ):
-            return loss(slice(None), mixed)
+            return loss(slice(None), *shared)
         bounds = [n_images * i // count for i in range(count + 1)]
         parts = (partial(loss, slice(*pair)) for pair in pairwise(bounds))
-        summed, scores = sum_of_parts(parts, mixed, trained)
+        summed, scores = sum_of_parts(parts, shared, trained)
         return summed, torch.cat(scores)
 
-    def _before_images(self, text_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the texts [1, K, D], and what they are after the first self-attention."""
-        texts = F.normalize(text_features, dim=-1).unsqueeze(0)
-        return texts, self._decoder[0].among_texts(texts)
+    def _before_images(self, text_features: Tensor) -> _Texts:
+        start = F.normalize(text_features, dim=-1).unsqueeze(0)
+        mixed = self._decoder[0].among_texts(start)
+        return _Texts(start, mixed, self._decoder[0].queries(mixed))
 
     def _logits(
         self,
-        texts: Tensor,
-        mixed: Tensor,
+        texts: _Texts,
         global_features: Tensor,
         spatial_features: Tensor,
         scale: Tensor | float,
         max_pairs: int,
     ) -> Tensor:
-        def part(texts: Tensor, mixed: Tensor, globals_: Tensor, spatials: Tensor) -> Tensor:
-            return visual_guided_logits(globals_, self._guide(texts, mixed, spatials), scale)
+        def part(texts: _Texts, globals_: Tensor, spatials: Tensor) -> Tensor:
+            return visual_guided_logits(globals_, self._guide(texts, spatials), scale)
 
-        n_images, n_classes = len(global_features), texts.shape[1]
+        n_images, n_classes = len(global_features), texts.start.shape[1]
         pairs = max_pairs or BLOCK_PAIRS
         if pairs >= n_images * n_classes:
-            return part(texts, mixed, global_features, spatial_features)
+            return part(texts, global_features, spatial_features)
 
         # in later layers the classes see each other, so that none can be left for the next chunk
         classes_are_apart = len(self.layers) == 1 or self._decoder[0].self_attention is None
@@ -332,24 +366,24 @@ class VisualGuidedAttention(nn.Module):
         images = zip(
             global_features.tensor_split(rows), spatial_features.tensor_split(rows), strict=True
         )
-        classes = list(
-            zip(texts.tensor_split(columns, 1), mixed.tensor_split(columns, 1), strict=True)
-        )
+        split = (tensor.tensor_split(columns, dim=1) for tensor in texts)
+        classes = [_Texts(*chunk) for chunk in zip(*split, strict=True)]
         return torch.cat(
-            [torch.cat([run(*pair, *image) for pair in classes], dim=1) for image in images]
+            [torch.cat([run(chunk, *image) for chunk in classes], dim=1) for image in images]
         )
 
-    def _guide(self, texts: Tensor, mixed: Tensor, spatial_features: Tensor) -> Tensor:
-        """Finish what `mixed`, the texts after the first self-attention, began: [B, K, D]."""
+    def _guide(self, texts: _Texts, spatial_features: Tensor) -> Tensor:
+        """Return the visual-guided texts [B, K, D] of B images."""
         spatial_features = F.normalize(spatial_features, dim=-1)
         first, *others = self._decoder
-        x = first.to_image(mixed, spatial_features)
+        x = first.to_image(texts.mixed, texts.queries, spatial_features)
         for layer in others:
-            x = layer.to_image(layer.among_texts(x), spatial_features)
-        attended = x - texts if self.norm == "pre" else x
+            mixed = layer.among_texts(x)
+            x = layer.to_image(mixed, layer.queries(mixed), spatial_features)
+        attended = x - texts.start if self.norm == "pre" else x
         if isinstance(self.residual_ratio, Tensor):
-            return torch.addcmul(texts, self.residual_ratio, attended)
-        return torch.add(texts, attended, alpha=self.residual_ratio)
+            return torch.addcmul(texts.start, self.residual_ratio, attended)
+        return torch.add(texts.start, attended, alpha=self.residual_ratio)
 
 
 def _count_of_chunks(n_items: int, pairs_each: int, max_pairs: int) -> int:

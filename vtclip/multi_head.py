@@ -90,7 +90,11 @@ class MultiHeadAttention(nn.Module):
         Returns:
             [B, K, D]
         """
-        q = self._split(self.query(queries))
+        return self.attend(self.query(queries), memory)
+
+    def attend(self, queries: Tensor, memory: Tensor) -> Tensor:
+        """Attend with queries that :attr:`query` has projected; see :meth:`forward`."""
+        q = self._split(queries)
         order = self.order(queries, memory)
         if order == "plain":
             return self._attend_plain(q, memory)

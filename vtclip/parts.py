@@ -13,11 +13,11 @@ from vtclip.precision import autocast
 
 
 def sum_of_parts(
-    parts: Iterable[Callable[[Tensor], tuple[Tensor, Tensor]]],
-    shared: Tensor,
+    parts: Iterable[Callable[..., tuple[Tensor, Tensor]]],
+    shared: Sequence[Tensor],
     parameters: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the sum of scalars, each a function of a shared tensor, ready for one `backward()`.
+    """Return the sum of scalars, each a function of shared tensors, ready for one `backward()`.
 
     Each part is differentiated as soon as it is computed, and its activations are forgotten; the
     backward pass of the sum hands out what was gathered. So the peak is that of one part, and yet
@@ -25,26 +25,27 @@ def sum_of_parts(
 
     Args:
         parts: functions from `shared` to a scalar, and something to keep of it.
-        shared: computed once; its own graph is kept until the backward pass.
+        shared: one or more, computed once; their graph is kept until the backward pass.
         parameters: all else that the parts depend on and that requires a gradient.
 
     Returns:
         The sum, and what each part wants kept.
     """
-    leaf = shared.detach().requires_grad_(shared.requires_grad)
-    inputs, sources = [*parameters], [*parameters]
-    if shared.requires_grad:
-        inputs.append(leaf)
-        sources.append(shared)
-    total = torch.zeros((), device=shared.device)
+    leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in shared]
+    inputs, sources = (
+        [*parameters, *(tensor for tensor in tensors if tensor.requires_grad)]
+        for tensors in (leaves, shared)
+    )
+    device = shared[0].device
+    total = torch.zeros((), device=device)
     gathered: list[Tensor | None] = [None] * len(inputs)
     kept = []
     for part in parts:
-        value, extra = part(leaf)
+        value, extra = part(*leaves)
         total += value.detach()
         kept.append(extra)
         # the backward pass repeats the precisions of its forward pass by itself
-        with autocast(shared.device, None):
+        with autocast(device, None):
             found: list[Tensor | None] = [*torch.autograd.grad(value, inputs, allow_unused=True)]
         # one by one, so that a sum takes the room of what was added
         for number in range(len(inputs)):

@@ -25,8 +25,7 @@ them, so that two standard errors are {errors} points.
 
 {table}
 
-`auto`, which the
-configurations of CLIP's own backbones take, is `amp` on devices that are fast in bf16
+`auto`, which the configurations of CLIP's own backbones take, is `amp` on devices that are fast in bf16
 ([performance](performance.md)) and `fp32` elsewhere; set `TRAINER.VTCLIP.PREC fp32` to repeat a run on
 another kind of device.
 """
