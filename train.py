@@ -1,18 +1,21 @@
 """Train and test a method: `python train.py --trainer VTCLIP`, with CoOp's arguments.
 
-Without configuration files it runs on the embedded default: dataset digits, backbone tiny,
-16 shots, seed 1.
+Without anything else it runs on the embedded default: dataset digits, backbone tiny, 16 shots,
+seed 1. `--seeds 1-3` runs several seeds one after the other and prints their mean.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from vtclip.run_config import RunPlan
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -22,17 +25,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--root", default="", help="data root (default: $DATA, else ./data)")
     add("--output-dir", default="", help="folder of this run (default: below ./output)")
     add("--resume", default="", help="folder of a broken run to go on with")
-    add("--seed", type=int, help="seed (default: 1)")
-    add("--transforms", nargs="+", help="names of the training augmentations")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seed", type=int, help="seed (default: 1)")
+    seeds.add_argument("--seeds", type=seed_list, help="several seeds: 1-3, or 1,2,5")
+    add("--shots", type=int, help="images per class; -1 for all (DATASET.NUM_SHOTS)")
+    add("--transforms", nargs="+", default=(), help="names of the training augmentations")
     add("--config-file", default="", help="configuration of the method")
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="name of the method (default: VTCLIP)")
     add("--backbone", default="", help="name of the backbone, or the file of its weights")
     add("--head", default="", help="Dassl's MODEL.HEAD.NAME")
-    add("--eval-only", action="store_true", help="evaluate the checkpoint in --model-dir")
-    add("--model-dir", default="", help="folder of the run to evaluate")
+    add("--eval-only", action="store_true", help="evaluate what lies in --model-dir")
+    add("--model-dir", default="", help="folder of the run to evaluate (default: its default one)")
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     add("--no-train", action="store_true", help="build everything, train nothing")
+    add("--dry-run", action="store_true", help="print the folder of the results, run nothing")
     add(
         "--plugin",
         action="append",
@@ -42,6 +49,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that override the configuration")
     return parser.parse_args(argv)
+
+
+def seed_list(text: str) -> list[int]:
+    """Return the seeds of "1-3" or "1,2,5".
+
+    >>> seed_list("1-3"), seed_list("1,5")
+    ([1, 2, 3], [1, 5])
+    """
+    if match := re.fullmatch(r"(\d{1,10})-(\d{1,10})", text):
+        first, last = int(match[1]), int(match[2])
+        if first <= last < first + 1000:
+            return list(range(first, last + 1))
+    if re.fullmatch(r"\d{1,10}(,\d{1,10})*", text):
+        return [int(part) for part in text.split(",")]
+    raise argparse.ArgumentTypeError(f"{text!r} is neither FIRST-LAST nor a list such as 1,2,5")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,138 +80,102 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UserError: bad input.
     """
-    import_modules(["trainers", "datasets", *args.plugin])
-    cfg = build_cfg(args)
-    check_output(Path(cfg.OUTPUT_DIR))
+    from vtclip.plugins import import_modules
 
-    import torch
-    from dassl.engine import build_trainer
-    from dassl.utils import collect_env_info, set_random_seed, setup_logger
+    import_modules(["trainers", "datasets"], args.plugin)
+    plan = plan_of(args)
+    if args.dry_run:
+        check_transfer(plan)
+        print(plan.folder)
+        return
+    seeds = args.seeds or [plan.seed if args.seed is None else args.seed]
+    for seed in seeds:
+        cfg, model_dir = plan.run(seed, several=args.seeds is not None)
+        run_seed(args, cfg, model_dir)
+    if args.seeds and not args.no_train:
+        from vtclip.tables.logs import END_OF_TEST, END_OF_TRAINING
+        from vtclip.tables.summary import summarise
 
-    if cfg.SEED >= 0:
-        print(f"Setting fixed seed: {cfg.SEED}")
-        set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
-    if torch.cuda.is_available() and cfg.USE_CUDA:
-        torch.backends.cudnn.benchmark = True
-    print("** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n")
-    print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
-
-    trainer = build_trainer(cfg)
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        trainer.test()
-    elif not args.no_train:
-        trainer.train()
+        signal = END_OF_TEST if args.eval_only else END_OF_TRAINING
+        print(summarise(str(plan.folder), "accuracy", signal, "std"))
 
 
-def import_modules(names: list[str]) -> None:
-    """Import what registers trainers, datasets and backbones.
-
-    Raises:
-        UserError: Dassl or a plug-in is not installed.
-    """
-    from importlib import import_module
-
-    from vtclip.errors import UserError
-
-    sys.path.append(str(Path.cwd()))  # where a user keeps a plug-in of their own
-    for name in names:
-        try:
-            import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name and error.name.split(".")[0] == "dassl":
-                raise UserError(
-                    "dassl: not installed; run `pip install ./toolkit`, or install Dassl.pytorch."
-                ) from error
-            if error.name == name:
-                raise UserError(f"--plugin {name}: no such module.") from error
-            raise
-
-
-def build_cfg(args: argparse.Namespace) -> Any:
-    """Return the frozen configuration: defaults, method, dataset, arguments, KEY VALUE pairs.
+def plan_of(args: argparse.Namespace) -> RunPlan:
+    """Return the plan of the run that the arguments describe.
 
     Raises:
         UserError: a file, key, name or value is wrong.
     """
-    from dassl.config import get_cfg_default
-    from dassl.data.datasets import DATASET_REGISTRY
-    from dassl.engine import TRAINER_REGISTRY
+    from vtclip.run_config import RunArguments, plan_run
 
-    from vtclip import config
-    from vtclip.backbones import check_backbone
-    from vtclip.errors import unknown_name
-
-    cfg = get_cfg_default()
-    config.extend_cfg(cfg)
-    trainer = args.trainer or "VTCLIP"
-    trainers = TRAINER_REGISTRY.registered_names()
-    if trainer not in trainers:
-        raise unknown_name("--trainer", trainer, trainers)
-
-    # a run that names nothing is the embedded default, and every run has a seed
-    if not args.dataset_config_file:
-        cfg.DATASET.NUM_SHOTS = 16
-    cfg.SEED = 1
-    dataset_file = args.dataset_config_file or HERE / "configs" / "datasets" / "digits.yaml"
-    method_file = args.config_file or config.default_method_file(
-        HERE / "configs" / "trainers", trainer, args.backbone
+    arguments = RunArguments(
+        method_file=args.config_file,
+        dataset_file=args.dataset_config_file,
+        trainer=args.trainer,
+        backbone=args.backbone,
+        dataset_root=args.root,
+        head=args.head,
+        resume=args.resume,
+        output_dir=args.output_dir,
+        model_dir=args.model_dir,
+        eval_only=args.eval_only,
+        shots=args.shots,
+        transforms=args.transforms,
+        options=args.opts,
     )
-    if method_file is not None:
-        config.merge_file(cfg, Path(method_file))
-    # last, for a dataset may know better which augmentations keep its labels
-    config.merge_file(cfg, Path(dataset_file))
-
-    cfg.TRAINER.NAME = trainer
-    cfg.DATASET.ROOT = args.root or cfg.DATASET.ROOT or os.environ.get("DATA", "data")
-    if args.seed is not None:
-        cfg.SEED = args.seed
-    if args.resume:
-        cfg.RESUME = args.resume
-    if args.transforms:
-        cfg.INPUT.TRANSFORMS = tuple(args.transforms)
-    if args.backbone:
-        cfg.MODEL.BACKBONE.NAME = args.backbone
-    if args.head:
-        cfg.MODEL.HEAD.NAME = args.head
-    config.merge_options(cfg, args.opts)
-    config.check_cfg(cfg)
-    check_backbone(cfg.MODEL.BACKBONE.NAME)
-    if cfg.DATASET.NAME not in DATASET_REGISTRY.registered_names():
-        raise unknown_name("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
-
-    if cfg.MODEL.BACKBONE.NAME == "tiny" and cfg.DATASET.NAME != "Digits" and not args.config_file:
-        print(
-            "note: backbone tiny is a small model for demonstrations; for results that count, name "
-            "one of CLIP's, such as --backbone RN50.",
-            file=sys.stderr,
-        )
-    if args.output_dir:
-        cfg.OUTPUT_DIR = args.output_dir
-    elif args.resume:
-        cfg.OUTPUT_DIR = args.resume
-    elif cfg.OUTPUT_DIR == "./output":
-        # as scripts/*/main.sh lay it out
-        experiment = f"{Path(method_file).stem if method_file else 'default'}"
-        experiment += f"_{cfg.DATASET.NUM_SHOTS}shots"
-        folder = Path("output", Path(dataset_file).stem, trainer, experiment, f"seed{cfg.SEED}")
-        cfg.OUTPUT_DIR = str(folder / "evaluation" if args.eval_only else folder)
-    cfg.freeze()
-    return cfg
+    return plan_run(arguments, CONFIGS)
 
 
-def check_output(folder: Path) -> None:
-    """Make the output folder, and see that it can be written.
+def check_transfer(plan: RunPlan) -> None:
+    """Refuse a transfer of a method that does not transfer.
 
     Raises:
-        UserError: it cannot.
+        UserError: says why it does not.
     """
-    from vtclip.files import atomic_path
+    from vtclip.errors import UserError
+    from vtclip.method import registered_methods
 
-    with atomic_path(folder / ".writable"):
-        pass
-    (folder / ".writable").unlink()
+    cfg = plan.cfg
+    obstacle = registered_methods()[cfg.TRAINER.NAME].transfer_obstacle(cfg)
+    if cfg.TRAINER.TRANSFER and obstacle:
+        raise UserError(f"TRAINER.TRANSFER: {obstacle}")
+
+
+def run_seed(args: argparse.Namespace, cfg: Any, model_dir: str) -> None:
+    """Run one seed: train and test, or evaluate.
+
+    Raises:
+        UserError: bad input.
+    """
+    import torch
+    from dassl.engine import build_trainer
+    from dassl.utils import collect_env_info, set_random_seed
+
+    from vtclip.results import RESULT_FILE
+    from vtclip.run_folder import locked
+    from vtclip.run_log import logged
+
+    folder = Path(cfg.OUTPUT_DIR)
+    with locked(folder):
+        if cfg.SEED >= 0:
+            set_random_seed(cfg.SEED)
+        if (folder / RESULT_FILE).is_file() and not args.eval_only:
+            # the log of a finished run stays as it is
+            build_trainer(cfg).train()
+            return
+        with logged(cfg.OUTPUT_DIR):
+            seeded = "Setting fixed seed" if cfg.SEED >= 0 else "Unseeded, so not to be repeated"
+            print(f"{seeded}: {cfg.SEED}")
+            if torch.cuda.is_available() and cfg.USE_CUDA:
+                torch.backends.cudnn.benchmark = True
+            print("** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n")
+            print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
+            trainer = build_trainer(cfg)
+            if args.eval_only:
+                trainer.load_model(model_dir, epoch=args.load_epoch)
+                trainer.test()
+            elif not args.no_train:
+                trainer.train()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ WEIGHTS = [0.0, *geometric(0.001, 10.0, 25)]
 class CALIP(FrozenCLIPTrainer):
     """Training-free; the weights b2 and b3 of both directions of attention are searched."""
 
+    transfers = True
+
     def tokens(self) -> VisualTokens:
         """Return "joint": locations are compared with texts."""
         return "joint"
@@ -30,15 +32,16 @@ class CALIP(FrozenCLIPTrainer):
         return calip_logits(
             self.compare(features),
             self.scale,
-            self.chosen.get("b2", 0.0),
-            self.chosen.get("b3", 0.0),
+            self.selected_params.get("b2", 0.0),
+            self.selected_params.get("b3", 0.0),
         )
 
     def compare(self, features: Features) -> Similarities:
         """Return the parts of the logits, each [B, K]."""
-        global_features, spatial_features = features
-        assert spatial_features is not None  # tokens() asked for them
-        return similarities(global_features, spatial_features, self.text_features)
+        assert features.spatial_features is not None  # tokens() names them
+        return similarities(
+            features.global_features, features.spatial_features, self.text_features
+        )
 
     def search(self) -> Search:
         """Choose b2 and b3."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
 from vtclip.methods.clip_adapter import Adapter, blend
@@ -19,21 +20,34 @@ RATIOS = [step / 10 for step in range(11)]
 class CLIPAdapter(FrozenCLIPTrainer):
     """Trains the adapter at TRAINER.CLIPADAPTER.RATIO, then searches the ratio."""
 
+    OPTIONS = {
+        "REDUCTION": Option(4, "how much narrower the bottleneck is", low=1, high=10_000),
+        "RATIO": Option(0.2, "in training; validation chooses the one tested", low=0, high=1),
+    }
+    # optimizer and epochs chosen on validation images of a bank of CLIP's features
+    PROTOCOL = {"OPTIM.NAME": "adamw", "OPTIM.LR": 3e-4}
+    transfers = True
     head: Adapter
+
+    @classmethod
+    def protocol_epochs(cls, dataset: str, shots: int) -> int:
+        """Return 50."""
+        return 50
 
     def build_head(self) -> Adapter:
         """Return the adapter at the width of the backbone."""
-        return Adapter(self.supply.embed_dim, self.cfg.TRAINER.CLIPADAPTER.REDUCTION)
+        return Adapter(self.provider.embed_dim, self.options.REDUCTION)
 
     def logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the adapted features."""
-        ratio = self.chosen.get("ratio", self.cfg.TRAINER.CLIPADAPTER.RATIO)
+        ratio = self.selected_params.get("ratio", self.options.RATIO)
         g = features.global_features
         return self._match(g, self.head(g), ratio)
 
     def search(self) -> Search:
         """Choose the ratio."""
-        (g, _), labels = self.features("val")
+        features, labels = self.features("val")
+        g = features.global_features
         adapted = self.head(g)
         return grid_search(
             lambda ratio: self._match(g, adapted, ratio), labels, grid={"ratio": RATIOS}

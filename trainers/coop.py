@@ -10,25 +10,37 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from vtclip.backbones import Backbone
+from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
+from vtclip.feature_provider import ImageProvider
 from vtclip.features import Features
 from vtclip.methods.coop import PromptLearner
 from vtclip.methods.zero_shot import cosine_logits
-from vtclip.supply import ImageSupply
 
 
 @TRAINER_REGISTRY.register()
 class CoOp(FrozenCLIPTrainer):
     """Trains the context; its switches are TRAINER.COOP, named as in CoOp."""
 
+    # named as in CoOp
+    OPTIONS = {
+        "N_CTX": Option(16, "number of context vectors", low=1, high=1000),
+        "CTX_INIT": Option("", "words to start from, in place of N_CTX random vectors"),
+        "CSC": Option(False, "one context per class"),
+        "CLASS_TOKEN_POSITION": Option(
+            "end", "where the class name stands", choices=("end", "middle", "front")
+        ),
+    }
+    PROTOCOL = {"OPTIM.NAME": "sgd", "OPTIM.LR": 2e-3}
     head: PromptLearner
 
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """See the base class; one context a class is of no use to other classes."""
-        super().check_cfg(cfg)
+    @classmethod
+    def transfer_obstacle(cls, cfg: CfgNode) -> str:
+        """Return why contexts of single classes do not transfer, "" for a shared context."""
         if cfg.TRAINER.COOP.CSC:
-            self.other_classes = "TRAINER.COOP.CSC True learnt one context for each class."
+            return "TRAINER.COOP.CSC True learnt one context for each class."
+        return ""
 
     def build_head(self) -> PromptLearner:
         """Return the prompt learner.
@@ -36,12 +48,12 @@ class CoOp(FrozenCLIPTrainer):
         Raises:
             UserError: there is no text encoder, or a prompt is too long for it.
         """
-        if not isinstance(self.supply, ImageSupply):
+        if not isinstance(self.provider, ImageProvider):
             raise UserError(
                 "DATASET.FEATURE_BANK: has no text encoder, which CoOp trains through; use images."
             )
         self._texts: Tensor | None = None
-        self.backbone: Backbone = self.supply.encoding.backbone
+        self.backbone: Backbone = self.provider.encoding.backbone
         names = [name.replace("_", " ") for name in self.classnames]
         context = self._initial_context(len(names))
         # one token each, which the context vectors take the place of
@@ -53,12 +65,12 @@ class CoOp(FrozenCLIPTrainer):
             self._embed(tokens.ids),
             # a prompt is start, words, end
             [int(end) - 1 for end in self.backbone.tokenize(names).ends],
-            self.cfg.TRAINER.COOP.CLASS_TOKEN_POSITION,
+            self.options.CLASS_TOKEN_POSITION,
         )
 
     def _initial_context(self, n_classes: int) -> Tensor:
-        """Return [M, W], or [K, M, W] with one context a class."""
-        options = self.cfg.TRAINER.COOP
+        """Return [M, W], or [K, M, W] with one context per class."""
+        options = self.options
         if options.CTX_INIT:
             tokens = self.backbone.tokenize([options.CTX_INIT.replace("_", " ")])
             context = self._embed(tokens.ids)[0, 1 : int(tokens.ends[0])]
@@ -72,7 +84,7 @@ class CoOp(FrozenCLIPTrainer):
         return self.backbone.embed(ids.to(self.device)).cpu()
 
     def set_model_mode(self, mode: str = "train", names: str | Iterable[str] | None = None) -> None:
-        """Switch the mode; outside training the prompts are encoded once, not once a batch."""
+        """Switch the mode; outside training the prompts are encoded once, not once per batch."""
         super().set_model_mode(mode, names)
         self._texts = None
         if mode != "train":

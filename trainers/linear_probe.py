@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from vtclip.engine import FrozenCLIPTrainer
@@ -19,38 +19,30 @@ C_VALUES = geometric(0.1, 1e5, 13)
 
 @TRAINER_REGISTRY.register()
 class LinearProbe(FrozenCLIPTrainer):
-    """Fits by L-BFGS, not by the OPTIM node: its one epoch is the fit of every C."""
+    """Fits by L-BFGS, once for every C, and keeps the fit that is best on validation."""
 
-    other_classes = "a linear probe knows no texts, so no classes but its own."
-    head: nn.Linear
+    no_transfer_reason = "a linear probe has no texts, so no classes but its own."
 
-    def build_head(self) -> nn.Linear:
-        """Return the layer that holds the fitted weights, zero before."""
-        self.max_epoch = 1
-        self.fitted: Search | None = None
-        head = nn.Linear(self.supply.embed_dim, len(self.classnames))
-        for parameter in head.parameters():
-            nn.init.zeros_(parameter)
-        return head
-
-    def run_epoch(self) -> None:
-        """Fit each C on the training images and keep the one that is best on validation."""
-        (g, _), labels = self.features("train")
-        (val, _), val_labels = self.features("val")
-        val = F.normalize(val, dim=-1)
+    def fit(self) -> dict[str, Tensor]:
+        """Return "weight" [K, D] and "bias" [K] of the C that validation chooses."""
+        train, labels = self.features("train")
+        val, val_labels = self.features("val")
+        normalised = F.normalize(val.global_features, dim=-1)
         fits = lru_cache(maxsize=None)(
-            lambda C: [part.to(self.device) for part in fit(g, labels, C)]
+            lambda C: [part.to(self.device) for part in fit(train.global_features, labels, C)]
         )
-        self.fitted = grid_search(
-            lambda C: F.linear(val, *fits(C)), val_labels, grid={"C": C_VALUES}
+        self._found = grid_search(
+            lambda C: F.linear(normalised, *fits(C)), val_labels, grid={"C": C_VALUES}
         )
-        weight, bias = fits(self.fitted.chosen["C"])
-        self.head.load_state_dict({"weight": weight, "bias": bias})
+        weight, bias = fits(self._found.chosen["C"])
+        self.trainable_parameters = weight.numel() + bias.numel()
+        return {"weight": weight, "bias": bias}
 
     def logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the normalised global features."""
-        return self.head(F.normalize(features.global_features, dim=-1))
+        g = F.normalize(features.global_features, dim=-1)
+        return F.linear(g, self.fitted["weight"], self.fitted["bias"])
 
-    def search(self) -> Search | None:
+    def search(self) -> Search:
         """Return the search of C that the fit was made by."""
-        return self.fitted
+        return self._found

@@ -7,8 +7,8 @@ from functools import lru_cache
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
-from yacs.config import CfgNode
 
+from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
 from vtclip.methods.tip_adapter import build_keys, cache_logits
@@ -19,20 +19,22 @@ from vtclip.search import geometric, grid_search
 # one grid for all datasets; the authors search up to 3 on some and up to 50 on others
 VALUES = geometric(0.1, 50.0, 28)
 
+AUGMENT_EPOCHS = Option(10, "augmented views that a key is the mean of", low=1, high=1000)
+AUGMENTATION = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
+
 
 class Cache(nn.Module):
-    """Keys [N, D] and labels [N] of the few-shot images.
+    """Keys [N, D] and labels [N] of the few-shot images, the keys trained.
 
     Args:
         keys: see :func:`vtclip.methods.tip_adapter.build_keys`.
         labels: int64.
-        trainable: whether the keys are trained (Tip-Adapter-F).
     """
 
-    def __init__(self, keys: Tensor, labels: Tensor, *, trainable: bool) -> None:
+    def __init__(self, keys: Tensor, labels: Tensor) -> None:
         super().__init__()
         self.labels: Tensor
-        self.keys = nn.Parameter(keys.clone(), requires_grad=trainable)
+        self.keys = nn.Parameter(keys.clone())
         self.register_buffer("labels", labels.clone())
 
 
@@ -40,39 +42,44 @@ class Cache(nn.Module):
 class TipAdapter(FrozenCLIPTrainer):
     """Zero-shot CLIP plus a cache; nothing is trained, alpha and beta are searched."""
 
-    other_classes = "the cache of Tip-Adapter holds images of its own classes alone."
-    cache: Cache
+    OPTIONS = {
+        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
+        "ALPHA": Option(1.17, "before validation chooses", low=0),
+        "BETA": Option(5.5, "before validation chooses", above=0),
+    }
+    PROTOCOL = AUGMENTATION
+    no_transfer_reason = "the cache of Tip-Adapter holds images of its own classes alone."
 
-    def options(self) -> CfgNode:
-        """Return the node TRAINER.TIPADAPTER."""
-        return self.cfg.TRAINER.TIPADAPTER
+    def fit(self) -> dict[str, Tensor]:
+        """Return "keys" [N, D] and "labels" [N] of the cache."""
+        keys, labels = self.build_cache()
+        return {"keys": keys, "labels": labels}
 
-    def build_head(self) -> Cache | None:
-        """Fill the cache from TRAINER.TIPADAPTER.AUGMENT_EPOCHS views; there is no head."""
-        self.cache = self.build_cache(trainable=False)
-        return None
+    def build_cache(self) -> tuple[Tensor, Tensor]:
+        """Return keys and labels of the training images, from AUGMENT_EPOCHS views."""
+        views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
+        return build_keys([view.global_features for view in views]), labels
 
-    def build_cache(self, *, trainable: bool) -> Cache:
-        """Return the cache of the training images, on `device`."""
-        views = self.train_views(self.options().AUGMENT_EPOCHS)
-        keys = build_keys([view.global_features for view in views])
-        return Cache(keys, self._labels("train"), trainable=trainable).to(self.device)
+    def cache(self) -> tuple[Tensor, Tensor]:
+        """Return the keys and labels that are in use."""
+        return self.fitted["keys"], self.fitted["labels"]
 
     def logits(self, features: Features) -> Tensor:
         """Return zero-shot CLIP's logits [B, K] plus alpha times the cache's."""
-        alpha = self.chosen.get("alpha", self.options().ALPHA)
-        beta = self.chosen.get("beta", self.options().BETA)
+        alpha = self.selected_params.get("alpha", self.options.ALPHA)
+        beta = self.selected_params.get("beta", self.options.BETA)
         g = features.global_features
         zero_shot = cosine_logits(g, self.text_features, self.scale)
         return zero_shot + alpha * self.retrieve(g, beta)
 
     def retrieve(self, g: Tensor, beta: float) -> Tensor:
-        """Return what the cache says of global features [B, D], [B, K]."""
-        return cache_logits(g, self.cache.keys, self.cache.labels, len(self.text_features), beta)
+        """Return the logits of the cache for global features [B, D], [B, K]."""
+        return cache_logits(g, *self.cache(), len(self.text_features), beta)
 
     def search(self) -> Search:
         """Choose alpha and beta."""
-        (g, _), labels = self.features("val")
+        features, labels = self.features("val")
+        g = features.global_features
         zero_shot = cosine_logits(g, self.text_features, self.scale)
         # the grid goes through all alphas of one beta
         retrieve = lru_cache(maxsize=1)(lambda beta: self.retrieve(g, beta))
@@ -87,16 +94,38 @@ class TipAdapter(FrozenCLIPTrainer):
 class TipAdapterF(TipAdapter):
     """Tip-Adapter whose keys are trained, at the configured alpha and beta, before the search."""
 
+    OPTIONS = {
+        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
+        "ALPHA": Option(1.17, "in training; validation chooses the one tested", low=0),
+        "BETA": Option(5.5, "in training; validation chooses the one tested", above=0),
+    }
+    PROTOCOL = {
+        **AUGMENTATION,
+        "DATALOADER.TRAIN_X.BATCH_SIZE": 256,
+        "OPTIM.NAME": "adamw",
+        "OPTIM.LR": 1e-3,
+        "OPTIM.WEIGHT_DECAY": 0.01,
+        "OPTIM.WARMUP_EPOCH": -1,
+    }
     schedule_by_step = True
+    head: Cache
 
-    def options(self) -> CfgNode:
-        """Return the node TRAINER.TIPADAPTERF."""
-        return self.cfg.TRAINER.TIPADAPTERF
+    @classmethod
+    def protocol_epochs(cls, dataset: str, shots: int) -> int:
+        """Return the authors' 20, and 100 on EuroSAT."""
+        return 100 if dataset == "EuroSAT" else 20
 
     def build_head(self) -> Cache:
-        """Return the cache of TRAINER.TIPADAPTERF.AUGMENT_EPOCHS views, to be trained."""
-        self.cache = self.build_cache(trainable=True)
-        return self.cache
+        """Return the cache, to be trained."""
+        return Cache(*self.build_cache())
+
+    def fit(self) -> dict[str, Tensor]:
+        """Return nothing: the cache is the head."""
+        return {}
+
+    def cache(self) -> tuple[Tensor, Tensor]:
+        """Return the trained keys, and the labels."""
+        return self.head.keys, self.head.labels
 
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
         """Return the authors' AdamW: its epsilon is no key of Dassl's OPTIM node."""

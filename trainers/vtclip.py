@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vtclip.attention import VisualGuidedAttention
 from vtclip.backbones import VisualTokens
+from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer, StrPath
 from vtclip.errors import UserError
 from vtclip.features import Features
@@ -19,6 +20,8 @@ from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
 from vtclip.search import grid_search
 
+# width D from which products in bf16 save time
+WORTH_BF16 = 256
 WEIGHTS = [step / 20 for step in range(21)]
 
 
@@ -26,16 +29,53 @@ WEIGHTS = [step / 20 for step in range(21)]
 class VTCLIP(FrozenCLIPTrainer):
     """Trains visual-guided attention; its switches are TRAINER.VTCLIP, see docs/method.md."""
 
+    # docs/method.md says what each does and how sure its default is
+    OPTIONS = {
+        "SELF_ATTENTION": Option(True, "the texts of all classes attend to each other first"),
+        "FFN": Option(True, "a feed-forward part after the attention"),
+        "FFN_RATIO": Option(4.0, "its width over D; 0 for none", low=0, high=100),
+        "N_LAYERS": Option(1, "decoder layers", low=1, high=100),
+        "N_HEADS": Option(8, "attention heads; a divisor of D", low=1, high=1000),
+        "NORM": Option("post", "layer norm after or before each part", choices=("post", "pre")),
+        "DROPOUT": Option(0.0, "probability", low=0, high=0.99),
+        "VISUAL_TOKENS": Option(
+            "joint",
+            "spatial features in the joint space, or before it",
+            choices=("joint", "backbone"),
+        ),
+        "INCLUDE_GLOBAL": Option(False, "the global features are one more key and value"),
+        "RESIDUAL_RATIO": Option(1.0, "weight of the attention's result beside the text"),
+        "RESIDUAL_LEARNT": Option(False, "train that weight"),
+        "CLIP_LOGIT_WEIGHT": Option(0.0, "share of zero-shot CLIP's logits", low=0, high=1),
+        "SEARCH_WEIGHT": Option(False, "choose CLIP_LOGIT_WEIGHT on validation images"),
+        "ZERO_INIT": Option(True, "start exactly at zero-shot CLIP"),
+        "PROMPT": Option(
+            "auto",
+            "ensemble of templates, a single one, or auto: the ensemble on ImageNet",
+            choices=("auto", "single", "ensemble"),
+        ),
+        "MAX_PAIRS": Option(
+            4096, "pairs of image and class held in memory at once; 0 for all", low=0, high=2**62
+        ),
+        "PREC": Option(
+            "auto",
+            "products of the attention: fp32, amp for bf16 (weights stay fp32), or auto for amp "
+            "where bf16 is fast and D is at least 256",
+            choices=("fp32", "amp", "auto"),
+        ),
+    }
+    PROTOCOL = {"OPTIM.NAME": "adamw", "OPTIM.LR": 1e-3}
+    transfers = True
     head: VisualGuidedAttention
 
     def tokens(self) -> VisualTokens:
         """Return the kind of spatial features, TRAINER.VTCLIP.VISUAL_TOKENS."""
-        tokens: VisualTokens = self.cfg.TRAINER.VTCLIP.VISUAL_TOKENS
+        tokens: VisualTokens = self.options.VISUAL_TOKENS
         return tokens
 
     def prompt_kind(self) -> str:
         """Return TRAINER.VTCLIP.PROMPT."""
-        return str(self.cfg.TRAINER.VTCLIP.PROMPT)
+        return str(self.options.PROMPT)
 
     def build_head(self) -> VisualGuidedAttention:
         """Return the attention module at the width of the backbone.
@@ -44,11 +84,11 @@ class VTCLIP(FrozenCLIPTrainer):
             UserError: the heads do not divide the width, or the global features, of the joint
                 space, are to stand among raw spatial ones.
         """
-        options, dim = self.cfg.TRAINER.VTCLIP, self.supply.embed_dim
+        options, dim = self.options, self.provider.embed_dim
         if dim % options.N_HEADS:
             raise UserError(
                 f"TRAINER.VTCLIP.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
-                f"backbone {self.supply.backbone_name}."
+                f"backbone {self.provider.backbone_name}."
             )
         if options.INCLUDE_GLOBAL and self.tokens() == "backbone":
             raise UserError(
@@ -57,7 +97,7 @@ class VTCLIP(FrozenCLIPTrainer):
             )
         return VisualGuidedAttention(
             dim,
-            dim if self.tokens() == "joint" else self.supply.backbone_dim,
+            dim if self.tokens() == "joint" else self.provider.backbone_dim,
             n_layers=options.N_LAYERS,
             n_heads=options.N_HEADS,
             self_attention=options.SELF_ATTENTION,
@@ -85,12 +125,12 @@ class VTCLIP(FrozenCLIPTrainer):
                 label,
                 self.scale * (1 - weight),
                 offset=offset,
-                max_pairs=self.cfg.TRAINER.VTCLIP.MAX_PAIRS,
+                max_pairs=self.options.MAX_PAIRS,
             )
 
     def search(self) -> Search | None:
         """Choose the weight on CLIP's own logits, where TRAINER.VTCLIP.SEARCH_WEIGHT is True."""
-        if not self.cfg.TRAINER.VTCLIP.SEARCH_WEIGHT:
+        if not self.options.SEARCH_WEIGHT:
             return None
         guided, labels = self.scores("val", self.guided_logits)
         zero_shot, _ = self.scores("val", self.zero_shot_logits)
@@ -103,7 +143,7 @@ class VTCLIP(FrozenCLIPTrainer):
     def load_model(self, directory: StrPath, epoch: int | None = None) -> None:
         """Load the attention module; see the base class."""
         super().load_model(directory, epoch)
-        if self.cfg.TRAINER.TRANSFER and self.cfg.TRAINER.VTCLIP.SELF_ATTENTION:
+        if self.cfg.TRAINER.TRANSFER and self.options.SELF_ATTENTION:
             print(
                 "TRAINER.VTCLIP.SELF_ATTENTION True: the texts attend to each other, so to a new "
                 "class list; results depend on which classes are in it."
@@ -120,25 +160,26 @@ class VTCLIP(FrozenCLIPTrainer):
                 self.text_features,
                 *self._tokens(features),
                 self.scale,
-                max_pairs=self.cfg.TRAINER.VTCLIP.MAX_PAIRS,
+                max_pairs=self.options.MAX_PAIRS,
             )
 
     def _tokens(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return global features and what the texts look at."""
-        global_features, spatial_features = features
-        assert spatial_features is not None  # tokens() asked for them
-        if self.cfg.TRAINER.VTCLIP.INCLUDE_GLOBAL:
+        global_features, spatial_features = features.global_features, features.spatial_features
+        assert spatial_features is not None  # tokens() names them
+        if self.options.INCLUDE_GLOBAL:
             spatial_features = torch.cat([global_features.unsqueeze(1), spatial_features], dim=1)
         return global_features, spatial_features
 
     def _clip_weight(self) -> float:
         """Return the weight on zero-shot CLIP's logits: as chosen, else as configured."""
         return float(
-            self.chosen.get("clip_logit_weight", self.cfg.TRAINER.VTCLIP.CLIP_LOGIT_WEIGHT)
+            self.selected_params.get("clip_logit_weight", self.options.CLIP_LOGIT_WEIGHT)
         )
 
     def _precision(self) -> AbstractContextManager[Any]:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""
-        wanted = self.cfg.TRAINER.VTCLIP.PREC
-        amp = wanted == "amp" or (wanted == "auto" and bf16_is_fast(self.device))
+        wanted = self.options.PREC
+        worthwhile = bf16_is_fast(self.device) and self.provider.embed_dim >= WORTH_BF16
+        amp = wanted == "amp" or (wanted == "auto" and worthwhile)
         return autocast(self.device, torch.bfloat16 if amp else None)

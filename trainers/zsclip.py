@@ -15,6 +15,7 @@ class ZeroshotCLIP(FrozenCLIPTrainer):
     """`s * g . T` with the dataset's own template."""
 
     uses_shots = False
+    transfers = True
 
     def logits(self, features: Features) -> Tensor:
         """Return `s * g . T`, [B, K]."""

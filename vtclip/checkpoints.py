@@ -53,18 +53,45 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def find(folder: Path, epoch: int | None) -> Path:
-    """Return the checkpoint to evaluate: that epoch's, else the best on val, else the latest.
+    """Return the checkpoint to evaluate: that epoch's, else what the run was tested with.
+
+    The best epoch on validation counts only where the run that wrote the latest checkpoint
+    selected by it; what an earlier run left behind does not.
 
     Raises:
         UserError: `folder` holds none of them.
     """
     if epoch is not None:
         return folder / name_of(epoch)
-    if (folder / BEST).is_file():
-        return folder / BEST
-    if (folder / LATEST).is_file():
-        return folder / (folder / LATEST).read_text(encoding="utf-8").strip()
-    raise UserError(f"{folder}: no checkpoint (neither {BEST} nor {LATEST}); train first.")
+    best = folder / BEST
+    if not (folder / LATEST).is_file():
+        if best.is_file():
+            return best
+        raise UserError(f"{folder}: no checkpoint (neither {BEST} nor {LATEST}); train first.")
+    latest = folder / (folder / LATEST).read_text(encoding="utf-8").strip()
+    if best.is_file():
+        settings = load(latest).get("settings", {})
+        selects = settings.get("TEST.FINAL_MODEL") == repr("best_val")
+        if selects and load(best).get("settings") == settings:
+            return best
+    return latest
+
+
+def clear(folder: Path, settings: dict[str, str]) -> None:
+    """Remove the checkpoints of an earlier attempt at a run that starts anew.
+
+    Args:
+        folder: of the trained module.
+        settings: of the run.
+
+    Raises:
+        UserError: a checkpoint there is of a run with other settings.
+    """
+    old = sorted({*folder.glob("model.pth.tar-*"), *folder.glob(BEST)})
+    for path in old:
+        check_origin(path, {"origin": load(path).get("settings", {})}, settings)
+    for path in [*old, folder / LATEST, *folder.glob(".model*"), *folder.glob(f".{UNFINISHED}.*")]:
+        path.unlink(missing_ok=True)
 
 
 def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) -> None:
@@ -83,7 +110,7 @@ def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) ->
         if found != expected:
             raise UserError(
                 f"{path}: of another {name}: {_short(found)} in the checkpoint, "
-                f"{_short(expected)} in this run."
+                f"{_short(expected)} in this run; name another --output-dir."
             )
 
 

@@ -6,14 +6,18 @@ import hashlib
 from collections.abc import Iterable
 
 
-def digest_of(entries: Iterable[tuple[str, int, str]]) -> str:
+# path relative to the data root, label, class name
+Entry = tuple[str, int, str]
+
+
+def digest_of(entries: Iterable[Entry]) -> str:
     """Return the SHA-256 of an ordered list of images.
 
     Args:
         entries: (path relative to the data root with forward slashes, label, class name) each.
 
     Returns:
-        The hexadecimal digest of one line an image: path, tab, label, tab, class name, newline.
+        The hexadecimal digest of one line per image: path, tab, label, tab, class name, newline.
     """
     digest = hashlib.sha256()
     for path, label, classname in entries:

@@ -1,4 +1,4 @@
-"""Where a result came from: versions, memory, and a digest of the configuration."""
+"""Where a result came from: versions, memory, and a digest of the settings."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from yacs.config import CfgNode
-
-from vtclip.config import flatten
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow", "clip-anytorch")
-
-# keys that say where and how a run is carried out, not what is computed
-WHEREABOUTS = {
-    "OUTPUT_DIR", "RESUME", "SEED", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "DATASET.NUM_SHOTS",
-    "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ", "FEATURES.ROOT",
-    "FEATURES.CACHE", "FEATURES.KEY", "FEATURES.BATCH_SIZE", "FEATURES.COMPILE",
-}  # fmt: skip
 
 
 def versions(**others: str) -> dict[str, str]:
@@ -35,20 +26,9 @@ def versions(**others: str) -> dict[str, str]:
     return found
 
 
-def run_settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return what decides the result of a run: no folders, no other trainers' keys."""
-    own = f"TRAINER.{cfg.TRAINER.NAME.upper()}."
-    return {
-        key: value
-        for key, value in flatten(cfg).items()
-        if key not in WHEREABOUTS
-        and (not key.startswith("TRAINER.") or key.startswith((own, "TRAINER.NAME")))
-    }
-
-
-def config_digest(cfg: CfgNode) -> str:
-    """Return the digest of :func:`run_settings`; seeds and shots of one experiment share it."""
-    text = json.dumps(run_settings(cfg), sort_keys=True, default=list)
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the settings of a run (:func:`vtclip.protocol.run_settings`)."""
+    text = json.dumps(settings, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

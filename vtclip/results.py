@@ -16,7 +16,7 @@ from vtclip.files import read_json, write_json
 
 RESULT_FILE = "result.json"
 PERCENTAGES = ("accuracy", "macro_f1", "zero_shot_accuracy")
-SCHEMA = 1
+SCHEMA = 2
 
 SELECTED_LAST = "last epoch"
 SELECTED_VAL = "val"
@@ -59,7 +59,10 @@ class Result:
         search: None where nothing was searched.
         trainable_parameters: how many numbers were trained.
         epochs: how many were run.
-        config_digest: of the configuration without folders, seed and shots.
+        config_digest: of `settings`; the seeds and shots of one experiment share it.
+        settings: the configuration that decides the result, by dotted key, without folders, seed
+            and shots (see :func:`vtclip.protocol.run_settings`).
+        dataset_root: the data root, absolute.
         seconds: by part, among them "total".
         peak_memory_mib: highest resident memory of the process, or of the CUDA device.
         versions: of the packages that results depend on.
@@ -91,6 +94,8 @@ class Result:
     seconds: dict[str, float]
     peak_memory_mib: float
     versions: dict[str, str]
+    settings: dict[str, Any]
+    dataset_root: str
     evaluated: str = ""
     per_class: dict[str, float] = field(default_factory=dict)
     schema: int = SCHEMA

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
 from vtclip.errors import unknown_name
 
 SCHEDULERS = ("cosine", "single_step", "multi_step")
@@ -50,3 +53,29 @@ def _decay(epoch: float, optim_cfg: Any) -> float:
     if optim_cfg.LR_SCHEDULER == "multi_step":
         return float(optim_cfg.GAMMA ** sum(epoch >= step for step in steps))
     raise unknown_name("OPTIM.LR_SCHEDULER", optim_cfg.LR_SCHEDULER, SCHEDULERS)
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, optim_cfg: Any, steps_per_epoch: int = 1
+) -> LambdaLR:
+    """Return the scheduler that follows :func:`learning_rate`, in steps or in whole epochs.
+
+    Args:
+        optimizer: its rates are OPTIM.LR.
+        optim_cfg: the OPTIM node.
+        steps_per_epoch: how often the scheduler is advanced per epoch.
+    """
+
+    def factor(step: int) -> float:
+        return learning_rate(step / steps_per_epoch, optim_cfg) / float(optim_cfg.LR)
+
+    return LambdaLR(optimizer, factor)
+
+
+def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Let Adam and AdamW pass over parameters and moments once per step, not ten times."""
+    # a fused SGD fails on a parameter whose first gradient comes late
+    if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+        for group in optimizer.param_groups:
+            group["fused"] = True
+    return optimizer

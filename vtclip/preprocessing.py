@@ -1,0 +1,75 @@
+"""What is done to an image before a backbone sees it: the backbone's own, unless a user sets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from dassl.config import get_cfg_default
+from dassl.data.transforms import build_transform
+from PIL import Image
+from torch import Tensor
+from yacs.config import CfgNode
+
+from vtclip.backbones import Backbone
+from vtclip.errors import UserError
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+def resolve_preprocessing(cfg: CfgNode, backbone: Backbone) -> CfgNode:
+    """Return the configuration with the preprocessing of the backbone in its INPUT node.
+
+    A value that a user set stays, and one line says that it is not the backbone's. As set by a
+    user counts what INPUT.SET_BY_USER names, and what differs from Dassl's default (in a CoOp fork,
+    whose command line does not fill that key in).
+
+    Raises:
+        UserError: the size is not the one that the backbone takes.
+    """
+    own: dict[str, Any] = {
+        "SIZE": (backbone.image_size, backbone.image_size),
+        "INTERPOLATION": backbone.interpolation,
+        "PIXEL_MEAN": list(backbone.mean),
+        "PIXEL_STD": list(backbone.std),
+    }
+    default = get_cfg_default().INPUT
+    resolved = cfg.clone()
+    resolved.defrost()
+    for key, value in own.items():
+        given = cfg.INPUT[key]
+        if key not in cfg.INPUT.SET_BY_USER and list(given) == list(default[key]):
+            resolved.INPUT[key] = value
+        elif list(given) != list(value):
+            if key == "SIZE" and max(given) != backbone.image_size:
+                raise UserError(
+                    f"INPUT.SIZE: {tuple(given)}, but backbone {backbone.name} takes images of "
+                    f"{backbone.image_size} pixels; leave INPUT.SIZE out."
+                )
+            print(
+                f"INPUT.{key}: {given} as configured, where backbone {backbone.name} was made for "
+                f"{value}"
+            )
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        print(
+            "INPUT.TRANSFORMS: without normalize, so images are not normalised as backbone "
+            f"{backbone.name} needs"
+        )
+    resolved.freeze()
+    return resolved
+
+
+def transform_of(cfg: CfgNode, *, is_train: bool) -> Transform:
+    """Return Dassl's transform of the INPUT node."""
+    return cast(Transform, build_transform(cfg, is_train=is_train))
+
+
+def describe_transform(cfg: CfgNode, *, is_train: bool) -> str:
+    """Describe what Dassl makes of the INPUT node, for the key of cached features."""
+    node = cfg.INPUT
+    if is_train:
+        # a list of which keys were set by whom changes nothing of the images
+        return f"train {sorted((key, value) for key, value in node.items() if key != 'SET_BY_USER')}"
+    normalised = "normalize" in node.TRANSFORMS
+    shown = (node.SIZE, node.INTERPOLATION, node.PIXEL_MEAN, node.PIXEL_STD, node.NO_TRANSFORM)
+    return f"test {shown} normalize={normalised}"

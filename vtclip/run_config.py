@@ -1,0 +1,251 @@
+"""From the arguments of train.py to the configuration of a run and the folder that it goes to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+from vtclip.backbones import backbone_label, canonical_name, check_backbone
+from vtclip.config import (
+    check_cfg,
+    extend_cfg,
+    flatten,
+    merge_values,
+    read_file,
+    read_options,
+)
+from vtclip.config.keys import PROJECT_KEYS
+from vtclip.errors import UserError, unknown_name
+from vtclip.method import MethodFacts, registered_methods
+from vtclip.protocol import differing_keys, protocol_values, run_settings
+from vtclip.run_folder import experiment_folder, own_data_label
+
+# what nobody names: the embedded digits at 16 shots, on the small backbone
+DEFAULT_METHOD, DEFAULT_DATASET, DEFAULT_BACKBONE = "VTCLIP", "digits", "tiny"
+DEFAULT_SHOTS, DEFAULT_SEED = 16, 1
+# datasets whose data is the user's, by DATASET.NAME, and the key that says where it is
+OWN_DATA = {"ImageFolder": "DATASET.ROOT", "FeatureBank": "DATASET.FEATURE_BANK"}
+
+
+# keys that change an evaluation and not what is trained
+EVALUATION_KEYS = {
+    "TEST.SPLIT", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "TEST.EVALUATOR",
+    "TRAINER.TRANSFER",
+}  # fmt: skip
+OUTPUT = "./output"
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """What a user asks for; empty values are left to the configuration files and the defaults.
+
+    Attributes:
+        method_file, dataset_file: YAML files, merged in this order.
+        trainer, backbone, dataset_root, head, resume, output_dir, model_dir: see train.py.
+        eval_only: evaluate a trained run.
+        shots: images per class.
+        transforms: names of training augmentations.
+        options: KEY VALUE pairs, which override everything else.
+    """
+
+    method_file: str = ""
+    dataset_file: str = ""
+    trainer: str = ""
+    backbone: str = ""
+    dataset_root: str = ""
+    head: str = ""
+    resume: str = ""
+    output_dir: str = ""
+    model_dir: str = ""
+    eval_only: bool = False
+    shots: int | None = None
+    transforms: Sequence[str] = ()
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """An experiment before its seeds are run.
+
+    Attributes:
+        cfg: the configuration without seed and folder.
+        folder: where the results of the seeds go.
+        named: whether the user named `folder`; a single run then goes into it, not below it.
+        model_dir: what an evaluation loads: the folder of a run, or of the seeds of an experiment.
+        seed: the seed where the command line names none.
+    """
+
+    cfg: CfgNode
+    folder: Path
+    named: bool
+    model_dir: Path
+    seed: int
+
+    def run(self, seed: int, *, several: bool) -> tuple[CfgNode, str]:
+        """Return the configuration of one seed, frozen, and the folder that an evaluation loads.
+
+        Raises:
+            UserError: the seed is not one.
+        """
+        if not -1 <= seed < 2**32:
+            raise UserError(f"--seed: {seed} is out of range; it goes from 0 to 4294967295.")
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.SEED = seed
+        own = self.folder if self.named and not several else self.folder / f"seed{seed}"
+        cfg.OUTPUT_DIR = str(own)
+        cfg.freeze()
+        trained = self.model_dir / f"seed{seed}"
+        return cfg, str(trained if trained.is_dir() else self.model_dir)
+
+
+def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
+    """Work out the configuration of an experiment and where it goes.
+
+    In the order of merging: defaults of Dassl and this project, the protocol of the method, the
+    method's file, the dataset's file, arguments, KEY VALUE pairs.
+
+    Args:
+        arguments: what the user asks for.
+        configs: the folder of configurations that come with the project.
+
+    Raises:
+        UserError: a file, key, name or value is wrong.
+    """
+    options = read_options(arguments.options)
+    method_values = _read(arguments.method_file)
+    named = {**method_values, **_read(arguments.dataset_file), **options}
+    dataset_file = _dataset_file(arguments, named, configs)
+    dataset_values = read_file(dataset_file) if dataset_file else {}
+    method = _method(arguments.trainer or str(named.get("TRAINER.NAME") or DEFAULT_METHOD))
+
+    shipped = dataset_file is not None and dataset_file.parent.resolve() == configs / "datasets"
+    embedded = dataset_file is not None and not arguments.dataset_file
+    protocol = _defaults(method, dataset_values if shipped else {}, embedded)
+    cfg = protocol.clone()
+    merge_values(cfg, method_values, f"{arguments.method_file}: ")
+    # a dataset knows which augmentations keep its labels, so its file comes after the method's
+    merge_values(cfg, dataset_values, f"{dataset_file}: ")
+    merge_values(cfg, _from_arguments(arguments))
+    merge_values(cfg, options)
+    cfg.TRAINER.NAME = method.__name__
+    by_user = {**method_values, **options, **({} if shipped else dataset_values)}
+    preprocessing = PROJECT_KEYS["INPUT.SET_BY_USER"].choices
+    cfg.INPUT.SET_BY_USER = tuple(key for key in preprocessing if f"INPUT.{key}" in by_user)
+    _resolve_names(cfg, quiet=bool(arguments.method_file))
+    check_cfg(cfg)
+    seed = cfg.SEED if "SEED" in by_user else DEFAULT_SEED
+    return _place(arguments, cfg, protocol, dataset_file, seed)
+
+
+def _read(path: str) -> dict[str, Any]:
+    return read_file(Path(path).expanduser()) if path else {}
+
+
+def _dataset_file(
+    arguments: RunArguments, named: Mapping[str, Any], configs: Path
+) -> Path | None:
+    """Return the file of the dataset; None where a key alone names it."""
+    if arguments.dataset_file:
+        return Path(arguments.dataset_file).expanduser()
+    if named.get("DATASET.NAME"):
+        return None
+    root = Path(arguments.dataset_root).expanduser() if arguments.dataset_root else None
+    if root and root.is_dir() and any(root.iterdir()) and not (root / DEFAULT_DATASET).is_dir():
+        raise UserError(
+            f"--root {root}: no dataset is named; for a folder of photos add "
+            f"--dataset-config-file {configs / 'datasets' / 'image_folder.yaml'}."
+        )
+    return configs / "datasets" / f"{DEFAULT_DATASET}.yaml"
+
+
+def _from_arguments(arguments: RunArguments) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "DATASET.ROOT": arguments.dataset_root,
+        "DATASET.NUM_SHOTS": arguments.shots,
+        "RESUME": arguments.resume,
+        "INPUT.TRANSFORMS": tuple(arguments.transforms),
+        "MODEL.BACKBONE.NAME": arguments.backbone,
+        "MODEL.HEAD.NAME": arguments.head,
+    }
+    return {key: value for key, value in given.items() if value not in ("", None, ())}
+
+
+def _method(name: str) -> type[MethodFacts]:
+    methods = registered_methods()
+    if name not in methods:
+        raise unknown_name("--trainer", name, methods)
+    return methods[name]
+
+
+def _defaults(
+    method: type[MethodFacts], dataset_values: Mapping[str, Any], embedded: bool
+) -> CfgNode:
+    """Return the configuration of a run of which a user has changed nothing."""
+    from dassl.config import get_cfg_default
+
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    merge_values(cfg, {**protocol_values(method), **dataset_values})
+    cfg.MODEL.BACKBONE.NAME = DEFAULT_BACKBONE
+    cfg.TRAINER.NAME = method.__name__
+    if embedded:
+        cfg.DATASET.NUM_SHOTS = DEFAULT_SHOTS
+    return cfg
+
+
+def _resolve_names(cfg: CfgNode, quiet: bool) -> None:
+    """Put names in their registered spelling, and a data root where nothing names one."""
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    datasets = DATASET_REGISTRY.registered_names()
+    if cfg.DATASET.NAME not in datasets:
+        raise unknown_name("DATASET.NAME", cfg.DATASET.NAME, datasets)
+    check_backbone(cfg.MODEL.BACKBONE.NAME)
+    cfg.MODEL.BACKBONE.NAME = canonical_name(cfg.MODEL.BACKBONE.NAME)
+    cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
+    for_show = cfg.MODEL.BACKBONE.NAME == DEFAULT_BACKBONE and not quiet
+    if for_show and cfg.DATASET.NAME not in ("Digits", "FeatureBank"):
+        print(
+            "note: backbone tiny is a small model for demonstrations; for results that count, name "
+            "one of CLIP's, such as --backbone RN50.",
+            file=sys.stderr,
+        )
+
+
+def _place(
+    arguments: RunArguments,
+    cfg: CfgNode,
+    protocol: CfgNode,
+    dataset_file: Path | None,
+    seed: int,
+) -> RunPlan:
+    """Return the plan, with the folders that the user named or the default ones."""
+    dataset = dataset_file.stem if dataset_file else cfg.DATASET.NAME.lower()
+    if cfg.DATASET.NAME in OWN_DATA:
+        where = flatten(cfg)[OWN_DATA[cfg.DATASET.NAME]]
+        dataset = own_data_label(dataset, Path(where))
+    of_features = cfg.DATASET.NAME == "FeatureBank"
+    backbone = "features" if of_features else backbone_label(cfg.MODEL.BACKBONE.NAME)
+    mine = run_settings(cfg)
+    changed = differing_keys(mine, run_settings(protocol))
+
+    def experiment(keys: Iterable[str]) -> Path:
+        departures = {key: mine.get(key) for key in keys}
+        shots = cfg.DATASET.NUM_SHOTS
+        return experiment_folder(dataset, cfg.TRAINER.NAME, backbone, shots, departures)
+
+    trained = Path(OUTPUT) / experiment(key for key in changed if key not in EVALUATION_KEYS)
+    named = arguments.output_dir or arguments.resume or cfg.OUTPUT_DIR.replace(OUTPUT, "")
+    default = Path(OUTPUT, "evaluation" if arguments.eval_only else "") / experiment(changed)
+    folder = Path(named).expanduser() if named else default
+    model_dir = Path(arguments.model_dir).expanduser() if arguments.model_dir else trained
+    if arguments.eval_only and not arguments.model_dir and not trained.is_dir():
+        raise UserError(f"{trained}: nothing is trained there yet; --model-dir names a run.")
+    return RunPlan(cfg, folder, bool(named), model_dir, seed)

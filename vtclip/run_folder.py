@@ -1,0 +1,152 @@
+"""The folder of a run: its default name, its lock, and the result that it may hold already."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vtclip.errors import UserError
+from vtclip.protocol import differing_keys
+from vtclip.results import RESULT_FILE, Result, read_result
+
+LOCK = ".run.lock"
+# above this, what differs is named by a digest, for folder names end at 255 bytes
+LONGEST_SUFFIX = 80
+# named elsewhere in the path
+IN_THE_PATH = {"MODEL.BACKBONE.NAME", "DATASET.NAME", "DATASET.FEATURE_BANK", "TRAINER.NAME"}
+
+
+def experiment_folder(
+    dataset: str, method: str, backbone: str, shots: int, departures: Mapping[str, Any]
+) -> Path:
+    """Return where the seeds of an experiment lie, relative to the output folder.
+
+    A run that departs from the protocol says how in the name of its folder, so that it never
+    stands in for the protocol's.
+
+    Args:
+        dataset: label of the dataset.
+        method: TRAINER.NAME.
+        backbone: label of the backbone.
+        shots: images per class; -1 for all.
+        departures: values that differ from the protocol's, by key.
+
+    >>> experiment_folder("dtd", "VTCLIP", "rn50", 4, {"OPTIM.MAX_EPOCH": 9}).as_posix()
+    'dtd/VTCLIP/rn50_4shots_OPTIM.MAX_EPOCH=9'
+    """
+    changed = {key: value for key, value in departures.items() if key not in IN_THE_PATH}
+    suffix = "".join(f"_{key}={_word(value)}" for key, value in sorted(changed.items()))
+    if len(suffix) > LONGEST_SUFFIX or not re.fullmatch(r"[\w.=,@+-]*", suffix):
+        suffix = f"_changed-{short_digest(repr(sorted(changed.items())))}"
+    return Path(dataset, method, f"{backbone}_{shots}shots{suffix}")
+
+
+def own_data_label(config_name: str, path: Path) -> str:
+    """Return the label of data that a user brings: two folders of photos are two datasets."""
+    name = re.sub(r"[^\w.-]", "_", path.stem) or "data"
+    return f"{config_name}-{name}-{short_digest(str(path.absolute()))}"
+
+
+def short_digest(text: str) -> str:
+    """Return 8 hexadecimal digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a folder while the block runs; a kill frees it.
+
+    Raises:
+        UserError: another process is at work there, or the folder cannot be written.
+    """
+    # one lock per folder and process: the command line takes it before the trainer does
+    lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process runs here; wait for it, or name another --output-dir."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def finished_result(folder: Path, identity: Mapping[str, Any]) -> Result | None:
+    """Return the result of the same run that a folder holds, None where it holds none.
+
+    Args:
+        folder: where the run would write.
+        identity: what the run is made of, by name (see :func:`run_identity`).
+
+    Raises:
+        UserError: the folder holds the result of another run; names the keys that differ.
+    """
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        return None
+    result = read_result(path)
+    keys = differing_keys(dict(identity), identity_of(result))
+    if keys:
+        raise UserError(
+            f"{path}: the result of another run, which is kept; it differs in "
+            f"{', '.join(keys[:6])}{' and more' if len(keys) > 6 else ''}. Name another "
+            "--output-dir, or move that folder away."
+        )
+    return result
+
+
+def run_identity(
+    *,
+    settings: Mapping[str, Any],
+    seed: int,
+    shots: int,
+    dataset_root: str,
+    list_digest: Mapping[str, str],
+    fingerprint: str,
+    evaluated: str,
+) -> dict[str, Any]:
+    """Return what tells one run from another, by configuration key or in words.
+
+    The arguments are the fields of :class:`vtclip.results.Result`.
+    """
+    return {
+        **settings,
+        "SEED": seed,
+        "DATASET.NUM_SHOTS": shots,
+        "DATASET.ROOT": dataset_root,
+        "few-shot train list": list_digest.get("train", ""),
+        "few-shot val list": list_digest.get("val", ""),
+        "weights of the backbone": fingerprint,
+        "evaluated run": evaluated,
+    }
+
+
+def identity_of(result: Result) -> dict[str, Any]:
+    """Return the :func:`run_identity` of a finished run."""
+    return run_identity(
+        settings=result.settings,
+        seed=result.seed,
+        shots=result.shots,
+        dataset_root=result.dataset_root,
+        list_digest=result.list_digest,
+        fingerprint=result.backbone_fingerprint,
+        evaluated=result.evaluated,
+    )
+
+
+def _word(value: Any) -> str:
+    """Return a value as it may stand in a folder's name."""
+    if isinstance(value, list | tuple):
+        return ",".join(_word(item) for item in value)
+    return str(value)
