@@ -40,7 +40,7 @@ CLIP-Adapter come last and find the features remembered.
 ## Encoding
 
 `python -m benchmarks.encoding`: images a second at 224 pixels, RN50's size, batch {batch}, the arms in
-turns, each by its fastest batch. Our own path (`encode_live`) stands at **{of_best:.0%}** of the
+turns, each by its fastest batch. Our own path (`encode_batch`) stands at **{of_best:.0%}** of the
 best plain combination{compiled}; reading, decoding and resizing JPEG files included,
 `image_features` makes {from_files:.1f} images a second.
 

@@ -23,7 +23,7 @@ class CLIPAdapter(FrozenCLIPTrainer):
 
     def build_head(self) -> Adapter:
         """Return the adapter at the width of the backbone."""
-        return Adapter(self.supply.embed_dim, self.cfg.TRAINER.CLIPADAPTER.REDUCTION)
+        return Adapter(self.provider.embed_dim, self.cfg.TRAINER.CLIPADAPTER.REDUCTION)
 
     def logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the adapted features."""

@@ -12,10 +12,10 @@ from yacs.config import CfgNode
 from vtclip.backbones import Backbone
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
+from vtclip.feature_provider import ImageProvider
 from vtclip.features import Features
 from vtclip.methods.coop import PromptLearner
 from vtclip.methods.zero_shot import cosine_logits
-from vtclip.supply import ImageSupply
 
 
 @TRAINER_REGISTRY.register()
@@ -36,12 +36,12 @@ class CoOp(FrozenCLIPTrainer):
         Raises:
             UserError: there is no text encoder, or a prompt is too long for it.
         """
-        if not isinstance(self.supply, ImageSupply):
+        if not isinstance(self.provider, ImageProvider):
             raise UserError(
                 "DATASET.FEATURE_BANK: has no text encoder, which CoOp trains through; use images."
             )
         self._texts: Tensor | None = None
-        self.backbone: Backbone = self.supply.encoding.backbone
+        self.backbone: Backbone = self.provider.encoding.backbone
         names = [name.replace("_", " ") for name in self.classnames]
         context = self._initial_context(len(names))
         # one token each, which the context vectors take the place of

@@ -28,7 +28,7 @@ class LinearProbe(FrozenCLIPTrainer):
         """Return the layer that holds the fitted weights, zero before."""
         self.max_epoch = 1
         self.fitted: Search | None = None
-        head = nn.Linear(self.supply.embed_dim, len(self.classnames))
+        head = nn.Linear(self.provider.embed_dim, len(self.classnames))
         for parameter in head.parameters():
             nn.init.zeros_(parameter)
         return head

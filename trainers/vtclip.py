@@ -44,11 +44,11 @@ class VTCLIP(FrozenCLIPTrainer):
             UserError: the heads do not divide the width, or the global features, of the joint
                 space, are to stand among raw spatial ones.
         """
-        options, dim = self.cfg.TRAINER.VTCLIP, self.supply.embed_dim
+        options, dim = self.cfg.TRAINER.VTCLIP, self.provider.embed_dim
         if dim % options.N_HEADS:
             raise UserError(
                 f"TRAINER.VTCLIP.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
-                f"backbone {self.supply.backbone_name}."
+                f"backbone {self.provider.backbone_name}."
             )
         if options.INCLUDE_GLOBAL and self.tokens() == "backbone":
             raise UserError(
@@ -57,7 +57,7 @@ class VTCLIP(FrozenCLIPTrainer):
             )
         return VisualGuidedAttention(
             dim,
-            dim if self.tokens() == "joint" else self.supply.backbone_dim,
+            dim if self.tokens() == "joint" else self.provider.backbone_dim,
             n_layers=options.N_LAYERS,
             n_heads=options.N_HEADS,
             self_attention=options.SELF_ATTENTION,

@@ -33,6 +33,7 @@ from vtclip import __version__, checkpoints
 from vtclip.backbones import VisualTokens, build_backbone
 from vtclip.config import check_cfg
 from vtclip.errors import UserError
+from vtclip.feature_provider import BankProvider, FeatureProvider, ImageProvider, Transform
 from vtclip.features import (
     Encoding,
     FeatureLoader,
@@ -56,7 +57,6 @@ from vtclip.results import (
     write_result,
 )
 from vtclip.schedule import learning_rate
-from vtclip.supply import BankSupply, ImageSupply, Supply, Transform
 
 # a broken run loses about this much training at most
 SECONDS_BETWEEN_SAVES = 30.0
@@ -72,7 +72,7 @@ class FrozenCLIPTrainer(TrainerX):
         schedule_by_step: advance the learning rate every step instead of every epoch.
         other_classes: why a checkpoint says nothing about classes it was not trained on; "" if it
             does.
-        supply: the features of this run.
+        provider: the features of this run.
         text_features: T [K, D] of the prompts, normalised, on `device`.
         scale: CLIP's exponentiated logit scale.
         head: the trained module, None for training-free methods.
@@ -125,7 +125,7 @@ class FrozenCLIPTrainer(TrainerX):
         """
         self._require(split)
         with self._clock("features"):
-            source = self.supply.split(split)
+            source = self.provider.split(split)
             return self._whole(source), self._labels(split).to(self.device)
 
     @torch.no_grad()
@@ -136,7 +136,7 @@ class FrozenCLIPTrainer(TrainerX):
             UserError: the dataset has no such images.
         """
         self._require(split)
-        source, size = self.supply.split(split), self.cfg.DATALOADER.TEST.BATCH_SIZE
+        source, size = self.provider.split(split), self.cfg.DATALOADER.TEST.BATCH_SIZE
         labels = self._labels(split)
         batches = FeatureLoader([source], labels, size)
         parts = [score(batch["features"].to(self.device)) for batch in batches]
@@ -150,7 +150,7 @@ class FrozenCLIPTrainer(TrainerX):
         """
         self._require("train")
         with self._clock("features"):
-            return [self._whole(view) for view in self.supply.train_views(count)]
+            return [self._whole(view) for view in self.provider.train_views(count)]
 
     # ---- building
 
@@ -178,11 +178,11 @@ class FrozenCLIPTrainer(TrainerX):
         print(f"Class names: {', '.join(self.classnames)}")
 
     def build_model(self) -> None:
-        """Build the features' supply and the head with its optimiser."""
-        self.supply = self._build_supply()
-        self.scale = self.supply.scale
+        """Build the feature provider and the head with its optimiser."""
+        self.provider = self._build_provider()
+        self.scale = self.provider.scale
         with self._clock("features"):
-            texts = self.supply.text_features(self.templates, self.classnames)
+            texts = self.provider.text_features(self.templates, self.classnames)
         self.text_features = texts.to(self.device)
         self.search_result: Search | None = None
         self.chosen: dict[str, float] = {}
@@ -203,10 +203,10 @@ class FrozenCLIPTrainer(TrainerX):
         self._scheduler = self._schedule(self._optimizer)
         self.register_model("head", self.head, self._optimizer, self._scheduler)
 
-    def _build_supply(self) -> Supply:
+    def _build_provider(self) -> FeatureProvider:
         bank = getattr(self.dm.dataset, "feature_bank", None)
         if bank is not None:
-            return self._bank_supply(bank)
+            return self._bank_provider(bank)
         cfg = self.cfg
         print(f"Loading backbone {cfg.MODEL.BACKBONE.NAME}")
         backbone = build_backbone(cfg.MODEL.BACKBONE.NAME).to(self.device)
@@ -225,7 +225,7 @@ class FrozenCLIPTrainer(TrainerX):
             precision=resolve_precision(settings.PRECISION, self.device),
             compile=settings.COMPILE,
         )
-        return ImageSupply(
+        return ImageProvider(
             encoding,
             (_transform(cfg, is_train=True), _describe_transform(cfg, is_train=True)),
             {split: [Path(item.impath) for item in self._items(split)] for split in SPLITS},
@@ -235,13 +235,13 @@ class FrozenCLIPTrainer(TrainerX):
             cfg.DATALOADER.NUM_WORKERS,
         )
 
-    def _bank_supply(self, bank: Any) -> Supply:
+    def _bank_provider(self, bank: Any) -> FeatureProvider:
         if self.tokens() and bank.test.spatial_features is None:
             raise UserError(
                 f"DATASET.FEATURE_BANK: has no spatial features, which {self.cfg.TRAINER.NAME} "
                 "needs; use images, or a bank that has them."
             )
-        return BankSupply(bank)
+        return BankProvider(bank)
 
     def _schedule(self, optimizer: torch.optim.Optimizer) -> LambdaLR:
         optim_cfg = self.cfg.OPTIM
@@ -431,7 +431,7 @@ class FrozenCLIPTrainer(TrainerX):
         """Return what a checkpoint belongs to; with `transfer`, what must agree to evaluate it."""
         origin = {
             "trainer": str(self.cfg.TRAINER.NAME),
-            "backbone": f"{self.supply.backbone_name} ({self.supply.fingerprint})",
+            "backbone": f"{self.provider.backbone_name} ({self.provider.fingerprint})",
             "class list": ", ".join(self.classnames),
         }
         if transfer and self.cfg.TRAINER.TRANSFER:
@@ -515,8 +515,8 @@ class FrozenCLIPTrainer(TrainerX):
             correct=round(accuracy * total / 100),
             total=total,
             zero_shot_accuracy=zero_shot_accuracy,
-            backbone=self.supply.backbone_name,
-            backbone_fingerprint=self.supply.fingerprint,
+            backbone=self.provider.backbone_name,
+            backbone_fingerprint=self.provider.fingerprint,
             templates=list(self.templates),
             list_digest=self._list_digests(),
             comparable=getattr(self.dm.dataset, "comparable", True),
@@ -539,10 +539,10 @@ class FrozenCLIPTrainer(TrainerX):
         loaders = self.cfg.DATALOADER
         if split != "train":
             with self._clock("features"):
-                source = self.supply.split(split)
+                source = self.provider.split(split)
             return FeatureLoader([source], self._labels(split), loaders.TEST.BATCH_SIZE)
         with self._clock("features"):
-            sources = self.supply.train_views(self.cfg.FEATURES.VIEWS)
+            sources = self.provider.train_views(self.cfg.FEATURES.VIEWS)
         size = loaders.TRAIN_X.BATCH_SIZE
         return FeatureLoader(sources, self._labels(split), size, shuffle=True, drop_last=True)
 

@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtclip.features.encoding import Encoding, encode_live, resolve_precision
-    from vtclip.features.extract import LiveFeatures, image_features
-    from vtclip.features.live import LiveViews
+    from vtclip.features.encoding import Encoding, encode_batch, resolve_precision
+    from vtclip.features.extract import image_features
     from vtclip.features.loader import FeatureLoader
+    from vtclip.features.on_the_fly import OnTheFlyFeatures, OnTheFlyViews
     from vtclip.features.source import Features, FeatureSource, MemoryFeatures
     from vtclip.features.store import FeatureStore
 
@@ -26,10 +26,10 @@ _HOMES = {
     "FeatureSource": "source",
     "FeatureStore": "store",
     "Features": "source",
-    "LiveFeatures": "extract",
-    "LiveViews": "live",
+    "OnTheFlyFeatures": "on_the_fly",
+    "OnTheFlyViews": "on_the_fly",
     "MemoryFeatures": "source",
-    "encode_live": "encoding",
+    "encode_batch": "encoding",
     "image_features": "extract",
     "resolve_precision": "encoding",
 }
@@ -40,10 +40,10 @@ __all__ = [
     "FeatureSource",
     "FeatureStore",
     "Features",
-    "LiveFeatures",
-    "LiveViews",
     "MemoryFeatures",
-    "encode_live",
+    "OnTheFlyFeatures",
+    "OnTheFlyViews",
+    "encode_batch",
     "image_features",
     "resolve_precision",
 ]

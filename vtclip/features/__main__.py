@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vtclip.errors import run_command
 
 if TYPE_CHECKING:
-    from vtclip.features.store import FeatureStore, Shelf
+    from vtclip.features.store import CacheEntry, FeatureStore
 
 DAY = 86400.0
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     store = FeatureStore(parsed.root)
     if parsed.command == "ls":
-        list_shelves(store)
+        list_entries(store)
         return 0
     if parsed.command == "verify":
         return verify(store)
@@ -57,30 +57,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def list_shelves(store: FeatureStore) -> None:
-    """Print a row for each shelf and kind of tokens."""
+def list_entries(store: FeatureStore) -> None:
+    """Print a row for each entry and kind of tokens."""
     import time
 
     from tabulate import tabulate
 
     now = time.time()
     rows, total = [], 0
-    for shelf in store.shelves():
-        segments = shelf.segments()
-        total += sum(segment.size for segment in segments)
-        for tokens in sorted({segment.tokens for segment in segments}):
-            chosen = [segment for segment in segments if segment.tokens == tokens]
+    for entry in store.entries():
+        shards = entry.shards()
+        total += sum(shard.size for shard in shards)
+        for tokens in sorted({shard.tokens for shard in shards}):
+            chosen = [shard for shard in shards if shard.tokens == tokens]
             rows.append(
                 [
-                    *_names(shelf),
+                    *_names(entry),
                     tokens,
-                    sum(segment.images for segment in chosen),
-                    _megabytes(sum(segment.size for segment in chosen)),
-                    f"{(now - shelf.last_use) / DAY:.1f}",
+                    sum(shard.images for shard in chosen),
+                    _megabytes(sum(shard.size for shard in chosen)),
+                    f"{(now - entry.last_use) / DAY:.1f}",
                 ]
             )
     headers = [
-        *("shelf", "backbone", "transform", "precision", "view"),
+        *("entry", "backbone", "transform", "precision", "view"),
         *("tokens", "images", "MB", "days since use"),
     ]
     print(tabulate(rows, headers=headers, disable_numparse=True))
@@ -88,15 +88,15 @@ def list_shelves(store: FeatureStore) -> None:
 
 
 def verify(store: FeatureStore) -> int:
-    """Print a row for each shelf, remove damaged segments, return 1 if there were any."""
+    """Print a row for each entry, remove damaged shards, return 1 if there were any."""
     from tabulate import tabulate
 
     rows, count = [], 0
-    for shelf in store.shelves():
-        damaged = len(shelf.remove_damaged())
+    for entry in store.entries():
+        damaged = len(entry.remove_damaged())
         count += damaged
-        rows.append([*_names(shelf), len(shelf.segments()), damaged])
-    headers = ["shelf", "backbone", "transform", "precision", "view", "whole segments", "damaged"]
+        rows.append([*_names(entry), len(entry.shards()), damaged])
+    headers = ["entry", "backbone", "transform", "precision", "view", "whole shards", "damaged"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     if count:
         print(f"{count} damaged, removed; their images are encoded again when asked for.")
@@ -104,31 +104,31 @@ def verify(store: FeatureStore) -> int:
 
 
 def prune(store: FeatureStore, days: float | None) -> None:
-    """Remove shelves last used more than `days` days ago, all for None, and print what became."""
+    """Remove entries last used more than `days` days ago, all for None, and print what became."""
     import time
 
     from tabulate import tabulate
 
     rows, total = [], 0
-    for shelf in store.shelves():
-        if days is not None and time.time() - shelf.last_use < days * DAY:
+    for entry in store.entries():
+        if days is not None and time.time() - entry.last_use < days * DAY:
             continue
-        size = sum(segment.size for segment in shelf.segments())
-        removed = shelf.remove()
+        size = sum(shard.size for shard in entry.shards())
+        removed = entry.remove()
         total += size if removed else 0
         fate = "removed" if removed else "kept, in use by a writer"
-        rows.append([*_names(shelf), _megabytes(size), fate])
-    headers = ["shelf", "backbone", "transform", "precision", "view", "MB", ""]
+        rows.append([*_names(entry), _megabytes(size), fate])
+    headers = ["entry", "backbone", "transform", "precision", "view", "MB", ""]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     print(f"{store.root}: {_megabytes(total)} MB removed")
 
 
-def _names(shelf: Shelf) -> list[str]:
-    """Return the cells that tell shelves apart."""
-    described = shelf.description
+def _names(entry: CacheEntry) -> list[str]:
+    """Return the cells that tell entries apart."""
+    described = entry.description
     view = described.get("view")
     return [
-        shelf.folder.name[:8],
+        entry.folder.name[:8],
         str(described.get("backbone", "")),
         _shortened(str(described.get("transform", ""))),
         str(described.get("precision", "")),

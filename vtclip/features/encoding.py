@@ -94,7 +94,7 @@ class Encoding:
         return torch.compile(encode) if self.compile else encode
 
 
-def encode_live(images: Tensor, encoding: Encoding) -> Features:
+def encode_batch(images: Tensor, encoding: Encoding) -> Features:
     """Encode a batch of transformed images, with gradients off.
 
     Args:

@@ -1,12 +1,12 @@
-"""The folder of remembered features: shelves of segment files, and who may write them.
+"""The folder of remembered features: entries of shard files, and who may write them.
 
 Layout:
 
-    <root>/<shelf>/encoding.json           what the shelf holds; its time is that of the last use
-    <root>/<shelf>/<sha256>.safetensors    a segment: features of some images, named by its bytes
-    <root>/<shelf>.lock                    held by the one process that writes to the shelf
+    <root>/<entry>/encoding.json           what the entry holds; its time is that of the last use
+    <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its bytes
+    <root>/<entry>.lock                    held by the one process that writes to the entry
 
-A shelf holds what one encoding says (weights, transform, precision, view). A segment is written
+A entry holds what one encoding says (weights, transform, precision, view). A shard is written
 whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32] (uint8,
 what identifies each image), `global` [n, D] and, unless its `tokens` are none, `spatial` [n, S, C].
 
@@ -43,8 +43,8 @@ def default_root() -> Path:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A whole segment file.
+class Shard:
+    """A whole shard file.
 
     Attributes:
         path: the file.
@@ -59,7 +59,7 @@ class Segment:
     size: int
 
 
-class Shelf:
+class CacheEntry:
     """Everything remembered of one encoding.
 
     Args:
@@ -72,18 +72,19 @@ class Shelf:
         self.description = dict(description)
 
     def metadata(self, tokens: str) -> dict[str, str]:
-        """Return what the header of a segment says, so that a misplaced one is recognised."""
+        """Return what the header of a shard says, so that a misplaced one is recognised."""
+        # "shelf" is the word of format 1: files that exist keep their headers
         return {"shelf": self.folder.name, "tokens": tokens}
 
-    def segments(self) -> list[Segment]:
-        """Return the segments that are whole by their size and belong here; skip all others."""
-        found = (self._read_segment(path) for path in self._segment_paths())
-        return [segment for segment in found if segment is not None]
+    def shards(self) -> list[Shard]:
+        """Return the shards that are whole by their size and belong here; skip all others."""
+        found = (self._read_shard(path) for path in self._shard_paths())
+        return [shard for shard in found if shard is not None]
 
-    def _segment_paths(self) -> list[Path]:
+    def _shard_paths(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{_SUFFIX}"))
 
-    def _read_segment(self, path: Path) -> Segment | None:
+    def _read_shard(self, path: Path) -> Shard | None:
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
@@ -94,14 +95,14 @@ class Shelf:
         tokens = metadata.get("tokens", "")
         if metadata != self.metadata(tokens):
             return None
-        return Segment(path, tokens, images, size)
+        return Shard(path, tokens, images, size)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this shelf, waiting for another to end.
+        """Be the one writer of this entry, waiting for another to end.
 
         The system releases the lock of a process that was killed; what that one left half-written,
-        and damaged segments, are removed.
+        and damaged shards, are removed.
 
         Raises:
             UserError: the folder cannot be written.
@@ -133,13 +134,13 @@ class Shelf:
         return self.folder.parent / f"{self.folder.name}.lock"
 
     def _remove_debris(self) -> None:
-        whole = {segment.path for segment in self.segments()}
+        whole = {shard.path for shard in self.shards()}
         for path in self.folder.iterdir():
             if path.name.startswith(".") or (path.suffix == _SUFFIX and path not in whole):
                 path.unlink(missing_ok=True)
 
     def add(self, content: bytes) -> None:
-        """Write a segment, whole or not at all; call it in :meth:`writing`.
+        """Write a shard, whole or not at all; call it in :meth:`writing`.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
@@ -154,14 +155,14 @@ class Shelf:
             ) from error
 
     def remove_damaged(self) -> list[Path]:
-        """Compare every segment with its checksum, remove the damaged ones and return them.
+        """Compare every shard with its checksum, remove the damaged ones and return them.
 
         Raises:
             UserError: a damaged one cannot be removed.
         """
         damaged = []
-        whole = {segment.path for segment in self.segments()}
-        for path in self._segment_paths():
+        whole = {shard.path for shard in self.shards()}
+        for path in self._shard_paths():
             # a reader that was quicker than prune finds nothing wrong
             with suppress(FileNotFoundError):
                 if path not in whole or sha256_of_file(path) != path.stem:
@@ -172,16 +173,16 @@ class Shelf:
 
     @property
     def last_use(self) -> float:
-        """When the shelf was last asked for, in seconds since 1970."""
+        """When the entry was last asked for, in seconds since 1970."""
         return (self.folder / _DESCRIPTION).stat().st_mtime
 
     def mark_use(self) -> None:
-        """Note that the shelf was asked for now, where it can be written."""
+        """Note that the entry was asked for now, where it can be written."""
         with suppress(OSError):
             os.utime(self.folder / _DESCRIPTION)
 
     def remove(self) -> bool:
-        """Remove the shelf; return False, with nothing removed, while a process writes to it.
+        """Remove the entry; return False, with nothing removed, while a process writes to it.
 
         Raises:
             UserError: a file cannot be removed.
@@ -195,7 +196,7 @@ class Shelf:
             raise UserError(f"{self.folder}: cannot be removed ({error}).") from error
         try:
             paths = sorted(self.folder.iterdir(), key=lambda path: path.name == _DESCRIPTION)
-            # the description goes last: until then the shelf is listed, and can be pruned again
+            # the description goes last: until then the entry is listed, and can be pruned again
             for path in paths:
                 _unlink(path)
             self.folder.rmdir()
@@ -215,27 +216,27 @@ class FeatureStore:
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_root() if root is None else root
 
-    def shelf(self, key: Mapping[str, Any], **notes: str) -> Shelf:
-        """Return the shelf of an encoding, whether or not there is anything on it.
+    def entry(self, key: Mapping[str, Any], **notes: str) -> CacheEntry:
+        """Return the entry of an encoding, whether or not there is anything on it.
 
         Args:
             key: what identifies the encoding, of plain values.
-            notes: what else a list of shelves shows.
+            notes: what else a list of entries shows.
         """
         key = {"format": FORMAT, **key}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return Shelf(self.root / digest[:32], {**key, **notes})
+        return CacheEntry(self.root / digest[:32], {**key, **notes})
 
-    def shelves(self) -> list[Shelf]:
-        """Return the shelves there are, the last used first.
+    def entries(self) -> list[CacheEntry]:
+        """Return the entries there are, the last used first.
 
         Raises:
             UserError: a description is damaged.
         """
         found = [
-            Shelf(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
+            CacheEntry(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
         ]
-        return sorted(found, key=lambda shelf: shelf.last_use, reverse=True)
+        return sorted(found, key=lambda entry: entry.last_use, reverse=True)
 
 
 def _unlink(path: Path) -> None:

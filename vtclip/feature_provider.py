@@ -18,9 +18,9 @@ from vtclip.features import (
     Encoding,
     FeatureSource,
     FeatureStore,
-    LiveFeatures,
-    LiveViews,
     MemoryFeatures,
+    OnTheFlyFeatures,
+    OnTheFlyViews,
     image_features,
 )
 from vtclip.prompts import fill
@@ -28,7 +28,7 @@ from vtclip.prompts import fill
 Transform = Callable[[Image.Image], Tensor]
 
 
-class Supply(Protocol):
+class FeatureProvider(Protocol):
     """Features of the texts and of the images of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ class Supply(Protocol):
 
 
 @dataclass
-class ImageSupply:
+class ImageProvider:
     """Features of image files.
 
     Attributes:
@@ -86,20 +86,22 @@ class ImageSupply:
         self.backbone_dim = backbone.backbone_dim
 
     def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         return encode_classes(self.encoding.backbone, templates, classnames)
 
     def split(self, name: str) -> FeatureSource:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         return self._features(name, self.encoding, name)
 
     def train_views(self, count: int) -> list[FeatureSource]:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         transform, description = self.augmentation
         augmented = replace(self.encoding, transform=transform, transform_key=description)
         if not count:
             paths = self.paths["train"]
-            return [LiveViews(LiveFeatures(paths, augmented, self.batch_size, self.workers))]
+            return [
+                OnTheFlyViews(OnTheFlyFeatures(paths, augmented, self.batch_size, self.workers))
+            ]
         return [
             self._features(
                 "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"
@@ -120,7 +122,7 @@ class ImageSupply:
 
 
 @dataclass
-class BankSupply:
+class BankProvider:
     """Features read from a file; there is no backbone to ask for more.
 
     Attributes:
@@ -154,7 +156,7 @@ class BankSupply:
         return F.normalize(torch.as_tensor(self.bank.text).float(), dim=-1)
 
     def split(self, name: str) -> FeatureSource:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         part = {"train": self.bank.train_x, "val": self.bank.val, "test": self.bank.test}[name]
         spatial = part.spatial_features
         return MemoryFeatures(
