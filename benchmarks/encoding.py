@@ -29,9 +29,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.machine import write_results
-from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone, ImageFeatures
+from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone
 from vtclip.backbones.openai_clip import OpenAIBackbone
 from vtclip.features import Encoding, encode_batch, image_features, resolve_precision
+from vtclip.image_features import Features
 
 SIZE = 224
 
@@ -75,7 +76,7 @@ def plain_arm(
     images = images.to(memory_format=layout)
     function = torch.compile(backbone.encode_image) if compiled else backbone.encode_image
 
-    def encode() -> ImageFeatures:
+    def encode() -> Features:
         bf16 = precision == "bf16"
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             return function(images, "joint")

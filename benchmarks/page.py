@@ -160,7 +160,7 @@ def write_page() -> None:
 
 def _whole_verdict(whole: dict[str, Any]) -> str:
     """Compare a whole run and start-up with their targets."""
-    ratio = whole["live_scaled_seconds"] / whole["cached_scaled_seconds"]
+    ratio = whole["on_the_fly_scaled_seconds"] / whole["cached_scaled_seconds"]
     epochs = 100 * (1 - whole["cached"]["features"] / whole["cached_scaled_seconds"])
     reached = f"{'reached' if ratio >= 20 else 'missed'} ({ratio:.1f}; {epochs:.0f} % of our time are the head's own epochs)"
     startup = whole["startup"]["train.py beyond"]

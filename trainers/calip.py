@@ -36,9 +36,9 @@ class CALIP(FrozenCLIPTrainer):
 
     def compare(self, features: Features) -> Similarities:
         """Return the parts of the logits, each [B, K]."""
-        global_features, spatial_features = features
-        assert spatial_features is not None  # tokens() asked for them
-        return similarities(global_features, spatial_features, self.text_features)
+        spatial = features.spatial_features
+        assert spatial is not None  # tokens() asked for them
+        return similarities(features.global_features, spatial, self.text_features)
 
     def search(self) -> Search:
         """Choose b2 and b3."""

@@ -33,7 +33,8 @@ class CLIPAdapter(FrozenCLIPTrainer):
 
     def search(self) -> Search:
         """Choose the ratio."""
-        (g, _), labels = self.features("val")
+        features, labels = self.features("val")
+        g = features.global_features
         adapted = self.head(g)
         return grid_search(
             lambda ratio: self._match(g, adapted, ratio), labels, grid={"ratio": RATIOS}

@@ -35,9 +35,9 @@ class LinearProbe(FrozenCLIPTrainer):
 
     def run_epoch(self) -> None:
         """Fit each C on the training images and keep the one that is best on validation."""
-        (g, _), labels = self.features("train")
-        (val, _), val_labels = self.features("val")
-        val = F.normalize(val, dim=-1)
+        train, labels = self.features("train")
+        features, val_labels = self.features("val")
+        g, val = train.global_features, F.normalize(features.global_features, dim=-1)
         fits = lru_cache(maxsize=None)(
             lambda C: [part.to(self.device) for part in fit(g, labels, C)]
         )

@@ -72,7 +72,8 @@ class TipAdapter(FrozenCLIPTrainer):
 
     def search(self) -> Search:
         """Choose alpha and beta."""
-        (g, _), labels = self.features("val")
+        features, labels = self.features("val")
+        g = features.global_features
         zero_shot = cosine_logits(g, self.text_features, self.scale)
         # the grid goes through all alphas of one beta
         retrieve = lru_cache(maxsize=1)(lambda beta: self.retrieve(g, beta))

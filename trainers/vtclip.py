@@ -125,7 +125,7 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def _tokens(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return global features and what the texts look at."""
-        global_features, spatial_features = features
+        global_features, spatial_features = features.global_features, features.spatial_features
         assert spatial_features is not None  # tokens() asked for them
         if self.cfg.TRAINER.VTCLIP.INCLUDE_GLOBAL:
             spatial_features = torch.cat([global_features.unsqueeze(1), spatial_features], dim=1)

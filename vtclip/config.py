@@ -29,7 +29,7 @@ EXTENSIONS: dict[str, Any] = {
         # folder of the feature cache; "" is the user's cache folder
         "ROOT": "",
         "CACHE": True,
-        # augmented views of each training image that are cached; 0 encodes live every epoch
+        # augmented views of each training image that are cached; 0 encodes a new view every epoch
         "VIEWS": 10,
         # precision of the frozen backbone: auto, fp32, bf16 or fp16
         "PRECISION": "fp32",

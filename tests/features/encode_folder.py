@@ -1,4 +1,4 @@
-"""What a process of its own does in the tests: ask for the features of a folder."""
+"""The work of a separate process in the tests: encode a folder through the cache."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(folder: Path, root: Path, mishap: Mishap | None, output: Path) -> None:
 
 def _encode(folder: Path, root: Path, mishap: Mishap | None) -> None:
     backbone = StubBackbone()
-    stored.SHARD_BYTES = 1  # a shard a batch
+    stored.SHARD_BYTES = 1  # one shard per batch
     if mishap == "killed":
         _kill_at_fsync(3)  # the description, a shard, a shard
     elif mishap == "slow":

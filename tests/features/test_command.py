@@ -17,7 +17,7 @@ from vtclip.features.store import default_root
 
 @pytest.fixture
 def store(tmp_path: Path, paths: list[Path], encoding: Encoding) -> FeatureStore:
-    """Two entries: ten images with joint tokens and four without, and ten of a view."""
+    """Two entries: ten images with joint tokens and four without, and one view of ten images."""
     store = FeatureStore(tmp_path / "store")
     for chosen, list_of_images in [
         (replace(encoding, tokens=None), paths[:4]),
@@ -67,7 +67,7 @@ def test_verify_removes_what_is_damaged(
     content[-1] ^= 1  # the size stays
     shard.write_bytes(content)
     assert main(["verify", "--root", str(store.root)]) == 1
-    assert "1 damaged, removed" in capsys.readouterr().out
+    assert "Damaged shards removed: 1." in capsys.readouterr().out
     assert not shard.exists()
     assert main(["verify", "--root", str(store.root)]) == 0
 

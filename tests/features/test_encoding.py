@@ -12,7 +12,7 @@ from vtclip.features import encoding as encoding_module
 from .stub import SIZE, StubBackbone, plain_transform
 
 
-def test_live_features_are_those_of_the_backbone(encoding: Encoding) -> None:
+def test_batch_features_are_those_of_the_backbone(encoding: Encoding) -> None:
     images = torch.randn(3, 3, SIZE, SIZE)
     expected = encoding.backbone.encode_image(images)
     features = encode_batch(images, encoding)
@@ -20,7 +20,7 @@ def test_live_features_are_those_of_the_backbone(encoding: Encoding) -> None:
     torch.testing.assert_close(features.spatial_features, expected.spatial_features)
 
 
-def test_a_trained_head_may_keep_live_features_for_its_backward_pass(encoding: Encoding) -> None:
+def test_a_trained_head_may_keep_features_for_its_backward_pass(encoding: Encoding) -> None:
     features = encode_batch(torch.randn(2, 3, SIZE, SIZE), encoding)
     weight = torch.ones(6, requires_grad=True)
     (features.global_features * weight).sum().backward()

@@ -1,4 +1,4 @@
-"""Live views: new at every pass, the same for a seed whatever the number of workers."""
+"""Views on the fly: new in every pass, the same for a seed with any number of workers."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def only_entry(root: Path) -> CacheEntry:
 
 
 def files_of(root: Path) -> list[str]:
-    """Return the files of the entry that are no whole shards."""
+    """Return the files of the entry that are no complete shards."""
     entry = only_entry(root)
     whole = {shard.path.name for shard in entry.shards()}
     return sorted(path.name for path in entry.folder.iterdir() if path.name not in whole)
@@ -93,7 +93,7 @@ def test_eight_processes_on_an_empty_cache(folder: Path, root: Path) -> None:
 
 def test_kill_while_a_shard_is_written(folder: Path, root: Path) -> None:
     assert Encoder(folder, root, "killed").wait()[0] == -signal.SIGKILL
-    # one shard was finished; of the other there is a part, which no reader takes for whole
+    # one shard was finished; the other is unfinished, and no reader uses it
     assert sum(shard.images for shard in only_entry(root).shards()) == 4
     assert len(files_of(root)) == 2
     count, digest = Encoder(folder, root).result()

@@ -1,4 +1,4 @@
-"""From a list of image files to their features: encoded on the fly, from memory or from disk."""
+"""The features of a list of image files: encoded on the fly, from memory or from disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
 from vtclip.features.keys import KeyKind, image_keys
 from vtclip.features.on_the_fly import OnTheFlyFeatures
-from vtclip.features.source import Features, FeatureSource, MemoryFeatures, concatenate
+from vtclip.features.source import FeatureSource, MemoryFeatures
 from vtclip.features.store import CacheEntry, FeatureStore
 from vtclip.features.stored import ShardWriter, StoredFeatures
+from vtclip.image_features import Features
 
-# above this many bytes, features are announced before they go to disk and not held in memory
+# features larger than this many bytes are announced before they go to disk, and not held in memory
 LARGE = 10**9
 
 
@@ -36,19 +37,20 @@ def image_features(
 ) -> FeatureSource:
     """Return the features of a list of images.
 
-    With a cache, images it does not know are encoded and remembered first; of several processes
-    that ask at once, one encodes and the others wait. Torch's global generator is not drawn from.
+    With a cache, images that it lacks are encoded and written to it first. If several processes
+    need the same features, one encodes and the others wait. No number is drawn from torch's global
+    generator.
 
     Args:
         paths: N image files.
         encoding: how they become features.
-        cache: where features are remembered; None encodes the list once and holds it in memory
-            up to 1 GB, and encodes at every fetch above that.
-        key: what identifies an image in the cache (see :func:`vtclip.features.keys.image_keys`).
-        batch_size: images that are encoded at once.
-        workers: processes that read images ahead; None takes one a core, at most 8.
+        cache: where features are kept on disk; None encodes the list once and holds the features
+            in memory up to 1 GB, and encodes at every fetch above that.
+        key: how images are identified in the cache (see :func:`vtclip.features.keys.image_keys`).
+        batch_size: images per batch of the encoder.
+        workers: processes that read images ahead; None takes one per core, at most 8.
         progress: show a bar on a terminal.
-        desc: words before the bar.
+        desc: the text before the bar.
 
     Raises:
         UserError: an image cannot be read, the cache cannot be written, or the disk is too small.
@@ -62,11 +64,10 @@ def image_features(
         on_the_fly = OnTheFlyFeatures(paths, encoding, batch_size, workers)
         size = on_the_fly.bytes_per_image() * len(paths)
         if size > LARGE:
-            print(f"{desc}: {size / 1e9:.1f} GB of features, encoded anew at each pass.")
+            print(f"{desc}: {size / 1e9:.1f} GB of features, encoded again in every epoch.")
             return on_the_fly
-        return MemoryFeatures(
-            *concatenate([part for _, part in _encode_all(on_the_fly, progress, desc)])
-        )
+        parts = [part for _, part in _encode_all(on_the_fly, progress, desc)]
+        return MemoryFeatures(Features.cat(parts))
 
     keys = image_keys(paths, key)
     entry = cache.entry(encoding.describe(), backbone=encoding.backbone.name)
@@ -101,24 +102,17 @@ def _encode_all(
     batches = torch.split(torch.arange(len(on_the_fly)), on_the_fly.batch_size)
     with tqdm(total=len(on_the_fly), desc=desc, disable=None if progress else True) as bar:
         for rows, features in zip(batches, on_the_fly.stream(batches), strict=True):
-            spatial = features.spatial_features
-            kept = on_the_fly.encoding.dtype  # exact: encode_batch has rounded to it
-            yield (
-                rows,
-                Features(
-                    features.global_features.to("cpu", kept),
-                    None if spatial is None else spatial.to("cpu", kept),
-                ),
-            )
+            # exact: encode_batch has rounded to this type
+            yield rows, features.to("cpu", on_the_fly.encoding.dtype)
             bar.update(len(rows))
 
 
 def _check_room(entry: CacheEntry, size: int, desc: str) -> None:
-    """Announce a large write, and refuse one that cannot end well."""
+    """Announce a large write, and refuse one that does not fit on the disk."""
     if size > LARGE:
         print(
             f"{desc}: {size / 1e9:.1f} GB of features go to {entry.folder}; "
-            "FEATURES.CACHE False streams them without it.",
+            "FEATURES.CACHE False encodes on the fly instead.",
             flush=True,
         )
     free = shutil.disk_usage(entry.folder).free

@@ -1,4 +1,4 @@
-"""CoOp's protocol: every image augmented and encoded anew at every pass."""
+"""Features that are encoded when they are needed; CoOp's protocol of a new view per epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding, encode_batch
 from vtclip.features.images import ImageFiles, image_batches
-from vtclip.features.source import Features, MemoryFeatures, concatenate
+from vtclip.image_features import Features
 
 
 class OnTheFlyFeatures:
@@ -21,9 +21,9 @@ class OnTheFlyFeatures:
     Args:
         paths: N image files.
         encoding: how they become features.
-        batch_size: most images that are encoded at once.
+        batch_size: largest number of images per batch of the encoder.
         workers: processes that read images ahead while :meth:`stream` encodes.
-        content_keys: SHA-256 that the bytes of each file must have; None does not look.
+        content_keys: SHA-256 that the bytes of each file must have; None checks nothing.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class OnTheFlyFeatures:
         Raises:
             UserError: an image cannot be read.
         """
-        return concatenate(list(self._encode(torch.split(rows, self.batch_size), workers=0)))
+        return Features.cat(list(self._encode(torch.split(rows, self.batch_size), workers=0)))
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Features]:
         """Encode batches of rows, while worker processes read the next ones.
@@ -70,11 +70,11 @@ class OnTheFlyFeatures:
         for rows, batch in zip(batches, images, strict=True):
             short = self.batch_size - len(batch) if self.encoding.compile else 0
             if short > 0:
-                # another batch size would be compiled for minutes
+                # the encoder would be compiled again for another batch size, which takes minutes
                 batch = torch.cat([batch, batch[-1:].expand(short, -1, -1, -1)])
             features = encode_batch(batch, self.encoding)
             if short > 0:
-                features = MemoryFeatures(*features).fetch(torch.arange(len(rows)))
+                features = features[: len(rows)]
             finite = features.global_features.isfinite().all(1)
             if features.spatial_features is not None:
                 finite &= features.spatial_features.flatten(1).isfinite().all(1)
@@ -91,18 +91,17 @@ class OnTheFlyFeatures:
         return OnTheFlyFeatures(self._paths, encoding, self.batch_size, self._workers)
 
     def bytes_per_image(self) -> int:
-        """Return the size of one image's features as they are kept, found by encoding one."""
-        # uncompiled: a compiled encoder would be built for a batch of one
+        """Return the bytes per image of the features as kept, found by encoding one image."""
+        # not compiled: compiling for one image takes minutes
         probe = OnTheFlyFeatures(self._paths[:1], replace(self.encoding, compile=False), 1, 0)
-        sizes = [0 if t is None else t.numel() for t in probe.fetch(torch.tensor([0]))]
-        return sum(sizes) * self.encoding.dtype.itemsize
+        return probe.fetch(torch.tensor([0])).to(dtype=self.encoding.dtype).nbytes
 
 
 class OnTheFlyViews:
-    """A new augmented view of each image at every pass (see :class:`FeatureSource`).
+    """A new augmented view of each image in every pass over the list (see :class:`FeatureSource`).
 
-    A pass draws the number of its view from torch's global generator. The view itself depends on
-    the image and that number alone, not on how many worker processes read images.
+    The number of the view is drawn from torch's global generator, once per pass. The view itself
+    depends on the image and this number alone, not on the number of worker processes.
 
     Args:
         images: the N images; the transform of their encoding is a random one.

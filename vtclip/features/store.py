@@ -1,16 +1,17 @@
-"""The folder of remembered features: entries of shard files, and who may write them.
+"""The feature cache on disk: its entries, their shard files, and the lock for writing.
 
 Layout:
 
-    <root>/<entry>/encoding.json           what the entry holds; its time is that of the last use
-    <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its bytes
-    <root>/<entry>.lock                    held by the one process that writes to the entry
+    <root>/<entry>/encoding.json           description; its time is that of the last use
+    <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its checksum
+    <root>/<entry>.lock                    held by the process that writes to the entry
 
-A entry holds what one encoding says (weights, transform, precision, view). A shard is written
-whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32] (uint8,
-what identifies each image), `global` [n, D] and, unless its `tokens` are none, `spatial` [n, S, C].
+An entry holds the features of one encoding (weights, transform, precision, view). A shard is
+written whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32]
+(uint8, the key of each image), `global` [n, D] and, unless its `tokens` are none, `spatial`
+[n, S, C].
 
-This module does without torch, so that the command line starts fast.
+This module does not import torch, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def default_root() -> Path:
 
 @dataclass(frozen=True)
 class Shard:
-    """A whole shard file.
+    """A complete shard file.
 
     Attributes:
         path: the file.
@@ -60,11 +61,11 @@ class Shard:
 
 
 class CacheEntry:
-    """Everything remembered of one encoding.
+    """The cached features of one encoding.
 
     Args:
         folder: where its files are.
-        description: what identifies the encoding, of plain values.
+        description: identifies the encoding, by plain values.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
@@ -72,12 +73,12 @@ class CacheEntry:
         self.description = dict(description)
 
     def metadata(self, tokens: str) -> dict[str, str]:
-        """Return what the header of a shard says, so that a misplaced one is recognised."""
+        """Return the metadata in the header of a shard, which shows a misplaced one."""
         # "shelf" is the word of format 1: files that exist keep their headers
         return {"shelf": self.folder.name, "tokens": tokens}
 
     def shards(self) -> list[Shard]:
-        """Return the shards that are whole by their size and belong here; skip all others."""
+        """Return the shards of this entry that are complete by their size; skip all other files."""
         found = (self._read_shard(path) for path in self._shard_paths())
         return [shard for shard in found if shard is not None]
 
@@ -99,10 +100,10 @@ class CacheEntry:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this entry, waiting for another to end.
+        """Hold the lock of this entry, after waiting for another process that holds it.
 
-        The system releases the lock of a process that was killed; what that one left half-written,
-        and damaged shards, are removed.
+        The system releases the lock of a process that was killed. Unfinished files of that process
+        and damaged shards are removed.
 
         Raises:
             UserError: the folder cannot be written.
@@ -121,7 +122,7 @@ class CacheEntry:
                 "or FEATURES.CACHE False."
             ) from error
         try:
-            self._remove_debris()
+            self._remove_unfinished()
             if not (self.folder / _DESCRIPTION).exists():
                 write_json(self.folder / _DESCRIPTION, self.description)
             yield
@@ -130,17 +131,17 @@ class CacheEntry:
 
     @property
     def _lock_path(self) -> Path:
-        # beside the folder: who waits for it must not lose it when the folder is pruned
+        # beside the folder: pruning the folder must not remove a lock that a process waits for
         return self.folder.parent / f"{self.folder.name}.lock"
 
-    def _remove_debris(self) -> None:
+    def _remove_unfinished(self) -> None:
         whole = {shard.path for shard in self.shards()}
         for path in self.folder.iterdir():
             if path.name.startswith(".") or (path.suffix == _SUFFIX and path not in whole):
                 path.unlink(missing_ok=True)
 
     def add(self, content: bytes) -> None:
-        """Write a shard, whole or not at all; call it in :meth:`writing`.
+        """Write a shard, whole or not at all, while :meth:`writing` holds the lock.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
@@ -163,7 +164,7 @@ class CacheEntry:
         damaged = []
         whole = {shard.path for shard in self.shards()}
         for path in self._shard_paths():
-            # a reader that was quicker than prune finds nothing wrong
+            # another process may prune the entry meanwhile
             with suppress(FileNotFoundError):
                 if path not in whole or sha256_of_file(path) != path.stem:
                     damaged.append(path)
@@ -173,16 +174,16 @@ class CacheEntry:
 
     @property
     def last_use(self) -> float:
-        """When the entry was last asked for, in seconds since 1970."""
+        """The time of the last use, in seconds since 1970."""
         return (self.folder / _DESCRIPTION).stat().st_mtime
 
     def mark_use(self) -> None:
-        """Note that the entry was asked for now, where it can be written."""
+        """Set the time of the last use to now, if the file can be written."""
         with suppress(OSError):
             os.utime(self.folder / _DESCRIPTION)
 
     def remove(self) -> bool:
-        """Remove the entry; return False, with nothing removed, while a process writes to it.
+        """Remove the entry; return False, with nothing removed, if a process writes to it.
 
         Raises:
             UserError: a file cannot be removed.
@@ -196,7 +197,7 @@ class CacheEntry:
             raise UserError(f"{self.folder}: cannot be removed ({error}).") from error
         try:
             paths = sorted(self.folder.iterdir(), key=lambda path: path.name == _DESCRIPTION)
-            # the description goes last: until then the entry is listed, and can be pruned again
+            # the description goes last: until then the entry is listed and can be pruned again
             for path in paths:
                 _unlink(path)
             self.folder.rmdir()
@@ -206,29 +207,28 @@ class CacheEntry:
 
 
 class FeatureStore:
-    """Features that were remembered on disk, for all runs of a user.
+    """The feature cache on disk, shared by all runs of a user.
 
     Args:
-        root: folder of the store; None takes :func:`default_root`. It is made when it is first
-            written to.
+        root: folder of the cache, created at the first write; None takes :func:`default_root`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_root() if root is None else root
 
     def entry(self, key: Mapping[str, Any], **notes: str) -> CacheEntry:
-        """Return the entry of an encoding, whether or not there is anything on it.
+        """Return the entry of an encoding, which may be empty.
 
         Args:
-            key: what identifies the encoding, of plain values.
-            notes: what else a list of entries shows.
+            key: identifies the encoding, by plain values.
+            notes: more values for the description, which do not identify the encoding.
         """
         key = {"format": FORMAT, **key}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return CacheEntry(self.root / digest[:32], {**key, **notes})
 
     def entries(self) -> list[CacheEntry]:
-        """Return the entries there are, the last used first.
+        """Return all entries, the last used first.
 
         Raises:
             UserError: a description is damaged.

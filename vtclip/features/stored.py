@@ -1,4 +1,4 @@
-"""Features in shard files: read through a memory map, written a shard at a time."""
+"""Features in shard files: read through a memory map, written one shard at a time."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vtclip.features.keys import KEY_BYTES
-from vtclip.features.source import Features, MemoryFeatures, concatenate, fetch_grouped
+from vtclip.features.source import MemoryFeatures, fetch_grouped
 from vtclip.features.store import CacheEntry
+from vtclip.image_features import Features
 
-# a shard is written when it is this large, or its first image this old: what a kill can cost
+# a shard is written when it has this size, or after this time: a killed run loses at most that much
 SHARD_BYTES = 1 << 27
 SHARD_SECONDS = 60.0
 
 
 class StoredFeatures:
-    """Features of a list of images on an entry (see :class:`FeatureSource`).
+    """Features of a list of images in a cache entry (see :class:`FeatureSource`).
 
-    Shards stay mapped, not read: a fetch reads its rows alone, and global features without the
-    spatial ones beside them. Mapped shards outlive their removal from the folder.
+    Shards are mapped into memory: a fetch reads only its rows, and spatial features only if they
+    are wanted. A mapped shard stays readable after its file was removed.
 
     Args:
-        entry: where to look.
-        keys: identifies each of N images.
-        tokens: kind of spatial features wanted; None for the global features alone, which any
+        entry: the cache entry.
+        keys: the keys of the N images.
+        tokens: kind of spatial features wanted; None for global features alone, which every
             shard has.
 
     Attributes:
-        missing: rows of images that the entry does not have, each image once.
+        missing: rows of the images that the entry lacks, one row per image.
     """
 
     def __init__(self, entry: CacheEntry, keys: Sequence[bytes], tokens: str | None) -> None:
@@ -45,7 +46,8 @@ class StoredFeatures:
                 with safe_open(shard.path, "pt") as file:
                     found = file.get_tensor("keys").numpy().tobytes()
                     spatial = None if tokens is None else file.get_tensor("spatial")
-                    self._shards.append(MemoryFeatures(file.get_tensor("global"), spatial))
+                    features = Features(file.get_tensor("global"), spatial)
+                    self._shards.append(MemoryFeatures(features))
             except FileNotFoundError:  # pruned since it was listed
                 continue
             for row in range(shard.images):
@@ -60,16 +62,15 @@ class StoredFeatures:
         return len(self._places)
 
     def fetch(self, rows: Tensor) -> Features:
-        """Read rows from the disk, or from what the system still holds of it."""
+        """Read rows from disk, or from the file cache of the system."""
         shards, places = self._places[rows].unbind(1)
         return fetch_grouped(self._shards, shards, places)
 
 
 class ShardWriter:
-    """Gathers features of single images into shards of an entry.
+    """Collects batches of features and writes them as shards of a cache entry.
 
-    Call it in :meth:`CacheEntry.writing`; what was added since the last shard is lost unless
-    :meth:`flush` is called.
+    Use it while :meth:`CacheEntry.writing` holds the lock, and call :meth:`flush` at the end.
     """
 
     def __init__(self, entry: CacheEntry, tokens: str | None) -> None:
@@ -84,26 +85,26 @@ class ShardWriter:
         self._since = time.monotonic()
 
     def add(self, keys: Sequence[bytes], features: Features) -> None:
-        """Add a batch, on the CPU and in the type to store.
+        """Add a batch, on the CPU and in the stored type; write a shard if it is large enough.
 
         Raises:
-            UserError: a shard was due and cannot be written.
+            UserError: a shard cannot be written.
         """
         self._keys += keys
         self._parts.append(features)
-        self._bytes += sum(0 if tensor is None else tensor.nbytes for tensor in features)
+        self._bytes += features.nbytes
         if self._bytes >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added as a shard.
+        """Write the batches since the last shard as a shard.
 
         Raises:
             UserError: it cannot be written.
         """
         if not self._keys:
             return
-        joined = concatenate(self._parts)
+        joined = Features.cat(self._parts)
         tensors = {
             "keys": torch.frombuffer(bytearray(b"".join(self._keys)), dtype=torch.uint8).view(
                 -1, KEY_BYTES

@@ -1,4 +1,4 @@
-"""What the cache gives back, and what it does not take for the same."""
+"""Features of a list: equal from every source, and encoded again when anything differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vtclip.backbones.base import ImageFeatures, VisualTokens
+from vtclip.backbones.base import VisualTokens
 from vtclip.errors import UserError
 from vtclip.features import (
     Encoding,
@@ -55,8 +55,13 @@ def assert_same(one: Features, other: Features) -> None:
         assert torch.equal(one.spatial_features, other.spatial_features)
 
 
+def assert_close(one: Features, other: Features) -> None:
+    torch.testing.assert_close(one.global_features, other.global_features)
+    torch.testing.assert_close(one.spatial_features, other.spatial_features)
+
+
 def encoded_since(encoding: Encoding) -> int:
-    """Return how many images were encoded since this was last asked."""
+    """Return how many images were encoded since the last call."""
     backbone = encoding.backbone
     assert isinstance(backbone, StubBackbone)
     count, backbone.encoded = backbone.encoded, 0
@@ -65,7 +70,7 @@ def encoded_since(encoding: Encoding) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("tokens", ["joint", "backbone", None])
-def test_live_memory_and_disk_are_equal(
+def test_on_the_fly_memory_and_disk_are_equal(
     paths: list[Path],
     encoding: Encoding,
     store: FeatureStore,
@@ -91,13 +96,13 @@ def test_live_memory_and_disk_are_equal(
 def test_rows_in_any_order_and_repeated(
     paths: list[Path], encoding: Encoding, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "SHARD_BYTES", 1)  # a shard a batch
+    monkeypatch.setattr(stored, "SHARD_BYTES", 1)  # one shard per batch
     source = features_of(paths, encoding, store)
     assert len(store.entries()[0].shards()) == 3
     rows = torch.tensor([9, 0, 4, 0, 5])
     fetched, whole = source.fetch(rows), everything(features_of(paths, encoding, None))
     assert whole.spatial_features is not None
-    assert_same(fetched, Features(whole.global_features[rows], whole.spatial_features[rows]))
+    assert_same(fetched, whole[rows])
 
 
 def test_a_list_that_overlaps_encodes_only_what_is_new(
@@ -138,7 +143,7 @@ def test_a_changed_pixel_is_a_new_image(
     after = everything(features_of(paths, encoding, store, key=key))
     changed = (before.global_features != after.global_features).any(1)
     assert changed.nonzero().flatten().tolist() == [2]
-    torch.testing.assert_close(after, everything(features_of(paths, encoding, None)))
+    assert_close(after, everything(features_of(paths, encoding, None)))
 
 
 def test_stat_tells_apart_by_time(
@@ -314,8 +319,8 @@ def test_compile_sees_one_batch_size(
 ) -> None:
     sizes = []
 
-    def compiled(function: Callable[..., ImageFeatures]) -> Callable[..., ImageFeatures]:
-        def run(images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
+    def compiled(function: Callable[..., Features]) -> Callable[..., Features]:
+        def run(images: Tensor, tokens: VisualTokens | None) -> Features:
             sizes.append(len(images))
             return function(images, tokens)
 
@@ -325,4 +330,4 @@ def test_compile_sees_one_batch_size(
     source = features_of(paths, replace(encoding, compile=True), None)
     assert sizes == [4, 4, 4]
     assert len(source) == len(paths)
-    torch.testing.assert_close(everything(source), everything(features_of(paths, encoding, None)))
+    assert_close(everything(source), everything(features_of(paths, encoding, None)))
