@@ -4,7 +4,7 @@
 
 The backbone has the size of CLIP's RN50 and random weights. All arms take turns within one run, a
 batch each, and each is judged by its fastest batch. On a busy machine that says little; the seconds
-of processor time beside it suffer less. The last rows are the paths of this project: `encode_live`
+of processor time beside it suffer less. The last rows are the paths of this project: `encode_batch`
 on a batch, and `image_features` from JPEG files (reading, decoding and resizing included). The
 first run compiles for minutes; the compiler's own cache serves the ones after it.
 """
@@ -29,9 +29,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.machine import write_results
-from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone, ImageFeatures
+from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone
 from vtclip.backbones.openai_clip import OpenAIBackbone
-from vtclip.features import Encoding, encode_live, image_features, resolve_precision
+from vtclip.features import Encoding, encode_batch, image_features, resolve_precision
+from vtclip.image_features import Features
 
 SIZE = 224
 
@@ -75,7 +76,7 @@ def plain_arm(
     images = images.to(memory_format=layout)
     function = torch.compile(backbone.encode_image) if compiled else backbone.encode_image
 
-    def encode() -> ImageFeatures:
+    def encode() -> Features:
         bf16 = precision == "bf16"
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             return function(images, "joint")
@@ -89,7 +90,7 @@ def own_arm(backbone: Backbone, images: Tensor, compiled: bool) -> Arm:
     encoding = Encoding(
         copy.deepcopy(backbone), transform(), "", "joint", precision, compile=compiled
     )
-    return Arm("encode_live", precision, True, compiled, lambda: encode_live(images, encoding))
+    return Arm("encode_batch", precision, True, compiled, lambda: encode_batch(images, encoding))
 
 
 def transform() -> Callable[[Image.Image], Tensor]:

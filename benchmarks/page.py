@@ -40,7 +40,7 @@ CLIP-Adapter come last and find the features remembered.
 ## Encoding
 
 `python -m benchmarks.encoding`: images a second at 224 pixels, RN50's size, batch {batch}, the arms in
-turns, each by its fastest batch. Our own path (`encode_live`) stands at **{of_best:.0%}** of the
+turns, each by its fastest batch. Our own path (`encode_batch`) stands at **{of_best:.0%}** of the
 best plain combination{compiled}; reading, decoding and resizing JPEG files included,
 `image_features` makes {from_files:.1f} images a second.
 
@@ -160,7 +160,7 @@ def write_page() -> None:
 
 def _whole_verdict(whole: dict[str, Any]) -> str:
     """Compare a whole run and start-up with their targets."""
-    ratio = whole["live_scaled_seconds"] / whole["cached_scaled_seconds"]
+    ratio = whole["on_the_fly_scaled_seconds"] / whole["cached_scaled_seconds"]
     epochs = 100 * (1 - whole["cached"]["features"] / whole["cached_scaled_seconds"])
     reached = f"{'reached' if ratio >= 20 else 'missed'} ({ratio:.1f}; {epochs:.0f} % of our time are the head's own epochs)"
     startup = whole["startup"]["train.py beyond"]

@@ -32,6 +32,7 @@ from vtclip.attention import VisualGuidedAttention
 from vtclip.config import EXTENSIONS
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
+from vtclip.image_features import Features
 
 IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
@@ -70,7 +71,7 @@ def bank(folder: Path, n_images: int) -> MemoryFeatures:
     spatial = torch.from_file(
         str(path), shared=False, size=n_images * per_image, dtype=torch.bfloat16
     )
-    return MemoryFeatures(torch.randn(n_images, D), spatial.view(n_images, S, D))
+    return MemoryFeatures(Features(torch.randn(n_images, D), spatial.view(n_images, S, D)))
 
 
 def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str, Any]:

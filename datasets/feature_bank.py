@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 from numpy.typing import NDArray
+from torch import Tensor
 from yacs.config import CfgNode
 
 from vtclip.errors import UserError
+from vtclip.image_features import Features
 from vtclip.prompts import check_template
 
 from .bank_file import BankFile, read_bank
@@ -22,33 +25,19 @@ from .split import Item, Lists
 
 
 @dataclass(frozen=True)
-class Features:
-    """The features of a list of images, in its order.
-
-    Attributes:
-        global_features: [N, D], float32, as stored (not normalised).
-        spatial_features: [N, S, C], float32, None where the file has none.
-        labels: [N], int64.
-    """
-
-    global_features: NDArray[np.float32]
-    spatial_features: NDArray[np.float32] | None
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class FeatureSet:
     """The features of a run.
 
     Attributes:
         text: text features [K, D] of the classes of the run, float32, as stored.
-        logit_scale: what cosine similarities are multiplied by.
+        logit_scale: the factor of the cosine similarities.
         fingerprint: SHA-256 of the file.
-        backbone: the name of what made the features.
-        train_x, val, test: in the order of the dataset's lists; val is None where there is none.
+        backbone: the name of the model that computed the features.
+        train_x, val, test: features, float32, as stored (not normalised), in the order of the
+            dataset's lists, which hold the labels; val is None where there is none.
     """
 
-    text: NDArray[np.float32]
+    text: Tensor
     logit_scale: float
     fingerprint: str
     backbone: str
@@ -81,7 +70,7 @@ class FeatureBank(ImageDataset):
         super().__init__(cfg)
         train, val = self.few_shot_lists["train"], self.few_shot_lists["val"]
         self.feature_bank = FeatureSet(
-            text=self.bank.text[self.original_labels],
+            text=torch.from_numpy(self.bank.text[self.original_labels]),
             logit_scale=self.bank.logit_scale,
             fingerprint=self.bank.fingerprint,
             backbone=self.bank.backbone,
@@ -96,7 +85,7 @@ class FeatureBank(ImageDataset):
         return self.bank.path
 
     def choose_template(self) -> str:
-        """Return the template that the file names, whatever the configuration says."""
+        """Return the template that the file names, not that of the configuration."""
         return check_template(self.bank.template)
 
     def require_folder(self) -> None:
@@ -146,9 +135,12 @@ class FeatureBank(ImageDataset):
         # the rows of a list all come from one part
         part = self._rows[items[0].path][0]
         rows = [self._rows[item.path][1] for item in items]
-        spatial: NDArray[Any] | None = self.bank.arrays.get(f"{part}_spatial")
+        spatial = self.bank.arrays.get(f"{part}_spatial")
         return Features(
-            self.bank.arrays[f"{part}_x"][rows].astype(np.float32),
-            None if spatial is None else spatial[rows].astype(np.float32),
-            np.asarray([item.label for item in items], np.int64),
+            _tensor(self.bank.arrays[f"{part}_x"][rows]),
+            None if spatial is None else _tensor(spatial[rows]),
         )
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32, copy=False))

@@ -1,4 +1,4 @@
-"""Compare cached views with live augmentation on validation images, and write docs/views.md.
+"""Compare cached views with augmentation on the fly on validation images, and write docs/views.md.
 
 python -m scripts.docs.views --caltech CALTECH_ROOT
 """
@@ -14,13 +14,13 @@ from vtclip.files import write_text
 
 VIEWS = (1, 5, 10, 20, 0)
 SETTINGS = {
-    f"{count} views" if count else "live": ("FEATURES.VIEWS", str(count)) for count in VIEWS
+    f"{count} views" if count else "on the fly": ("FEATURES.VIEWS", str(count)) for count in VIEWS
 }
 
 PAGE = """# How many augmented views
 
 CoOp's protocol augments and encodes every training image anew in every epoch. `FEATURES.VIEWS n`
-encodes n augmented views of each image once and draws one of them each epoch; 0 is the live protocol.
+encodes n augmented views of each image once and draws one of them each epoch; 0 is that protocol.
 VT-CLIP on the tiny backbone, evaluated on few-shot *validation* images alone, accuracy in percent, mean
 of seeds 1 to 3; columns are dataset and shots.
 
@@ -29,7 +29,7 @@ of seeds 1 to 3; columns are dataset and shots.
 {table}
 
 The highest mean over all columns: **{best}**; but few validation images stand behind a column
-({images}), and live costs an encoding of every image every epoch. The default is **{chosen}**: the
+({images}), and encoding on the fly encodes every image in every epoch. The default is **{chosen}**: the
 fewest views whose mean stays within two standard errors of the best one's. By single columns it is more
 than two standard errors behind the best in {behind}. More views cost disk and encoding
 alike: `FEATURES.VIEWS 20` where both are cheap.

@@ -1,4 +1,4 @@
-"""What a process of its own does in the tests: ask for the features of a folder."""
+"""The work of a separate process in the tests: encode a folder through the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOBODY = 65534
 def run(folder: Path, root: Path, mishap: Mishap | None, output: Path) -> None:
     """Write to `output` how many images were encoded and the digest of their features.
 
-    Mishaps: kill -9 in the middle of the second segment; slow, to be killed from outside; no file
+    Mishaps: kill -9 in the middle of the second shard; slow, to be killed from outside; no file
     can be larger than 1000 bytes; no right to write what is read-only.
     """
     torch.set_num_threads(1)
@@ -44,9 +44,9 @@ def run(folder: Path, root: Path, mishap: Mishap | None, output: Path) -> None:
 
 def _encode(folder: Path, root: Path, mishap: Mishap | None) -> None:
     backbone = StubBackbone()
-    stored.SEGMENT_BYTES = 1  # a segment a batch
+    stored.SHARD_BYTES = 1  # one shard per batch
     if mishap == "killed":
-        _kill_at_fsync(3)  # the description, a segment, a segment
+        _kill_at_fsync(3)  # the description, a shard, a shard
     elif mishap == "slow":
         backbone.first.register_forward_pre_hook(lambda *_: time.sleep(0.3))
     elif mishap == "limited":

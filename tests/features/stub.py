@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from vtclip.backbones.base import (
     Backbone,
-    ImageFeatures,
     TokenizedPrompts,
     VisualTokens,
     fingerprint_of,
 )
+from vtclip.image_features import Features
 
 SIZE = 16
 
@@ -44,12 +44,12 @@ class StubBackbone(Backbone):
     def logit_scale(self) -> Tensor:
         return self.projection.weight.new_tensor(100.0)
 
-    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> ImageFeatures:
+    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> Features:
         self.encoded += len(images)
         spatial = self.second(self.first(images).relu()).flatten(2).transpose(1, 2)
         joint = self.projection(spatial)
         wanted = {"joint": joint, "backbone": spatial, None: None}[tokens]
-        return ImageFeatures(joint.mean(1), wanted)
+        return Features(joint.mean(1), wanted)
 
     def tokenize(self, prompts: Sequence[str]) -> TokenizedPrompts:
         raise NotImplementedError

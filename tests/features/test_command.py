@@ -17,7 +17,7 @@ from vtclip.features.store import default_root
 
 @pytest.fixture
 def store(tmp_path: Path, paths: list[Path], encoding: Encoding) -> FeatureStore:
-    """Two shelves: ten images with joint tokens and four without, and ten of a view."""
+    """Two entries: ten images with joint tokens and four without, and one view of ten images."""
     store = FeatureStore(tmp_path / "store")
     for chosen, list_of_images in [
         (replace(encoding, tokens=None), paths[:4]),
@@ -29,10 +29,10 @@ def store(tmp_path: Path, paths: list[Path], encoding: Encoding) -> FeatureStore
 
 
 def age(store: FeatureStore, view: int | None, days: float) -> None:
-    for shelf in store.shelves():
-        if shelf.description["view"] == view:
+    for entry in store.entries():
+        if entry.description["view"] == view:
             then = time.time() - days * 86400
-            os.utime(shelf.folder / "encoding.json", (then, then))
+            os.utime(entry.folder / "encoding.json", (then, then))
 
 
 def test_ls(store: FeatureStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,13 +62,13 @@ def test_verify_removes_what_is_damaged(
 ) -> None:
     assert main(["verify", "--root", str(store.root)]) == 0
     capsys.readouterr()
-    segment = store.shelves()[0].segments()[0].path
-    content = bytearray(segment.read_bytes())
+    shard = store.entries()[0].shards()[0].path
+    content = bytearray(shard.read_bytes())
     content[-1] ^= 1  # the size stays
-    segment.write_bytes(content)
+    shard.write_bytes(content)
     assert main(["verify", "--root", str(store.root)]) == 1
-    assert "1 damaged, removed" in capsys.readouterr().out
-    assert not segment.exists()
+    assert "Damaged shards removed: 1." in capsys.readouterr().out
+    assert not shard.exists()
     assert main(["verify", "--root", str(store.root)]) == 0
 
 
@@ -76,9 +76,9 @@ def test_prune_by_age_and_all(store: FeatureStore, capsys: pytest.CaptureFixture
     age(store, 0, 31)
     root = ["--root", str(store.root)]
     assert main(["prune", *root, "--older-than", "30"]) == 0
-    assert [shelf.description["view"] for shelf in store.shelves()] == [None]
+    assert [entry.description["view"] for entry in store.entries()] == [None]
     assert main(["prune", *root, "--all"]) == 0
-    assert store.shelves() == []
+    assert store.entries() == []
     assert capsys.readouterr().out.count("MB removed") == 2
     with pytest.raises(SystemExit):
         main(["prune", *root])
@@ -87,23 +87,23 @@ def test_prune_by_age_and_all(store: FeatureStore, capsys: pytest.CaptureFixture
 def test_prune_leaves_alone_what_is_being_written(
     store: FeatureStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shelf = store.shelves()[0]
-    with shelf.writing():
+    entry = store.entries()[0]
+    with entry.writing():
         main(["prune", "--root", str(store.root), "--all"])
     assert "in use by a writer" in capsys.readouterr().out
-    assert [left.folder for left in store.shelves()] == [shelf.folder]
+    assert [left.folder for left in store.entries()] == [entry.folder]
 
 
 def test_use_is_noted(store: FeatureStore, paths: list[Path], encoding: Encoding) -> None:
     age(store, None, 100)
     image_features(paths, encoding, cache=store, workers=0)
-    assert all(time.time() - shelf.last_use < 60 for shelf in store.shelves())
+    assert all(time.time() - entry.last_use < 60 for entry in store.entries())
 
 
 def test_a_damaged_description_is_one_line(
     store: FeatureStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (store.shelves()[0].folder / "encoding.json").write_text("{")
+    (store.entries()[0].folder / "encoding.json").write_text("{")
     assert run_command(lambda: main(["ls", "--root", str(store.root)])) == 2
     assert "encoding.json: not JSON" in capsys.readouterr().err
 

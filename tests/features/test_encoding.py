@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from vtclip.errors import UserError
-from vtclip.features import Encoding, encode_live, resolve_precision
+from vtclip.features import Encoding, encode_batch, resolve_precision
 from vtclip.features import encoding as encoding_module
 
 from .stub import SIZE, StubBackbone, plain_transform
 
 
-def test_live_features_are_those_of_the_backbone(encoding: Encoding) -> None:
+def test_batch_features_are_those_of_the_backbone(encoding: Encoding) -> None:
     images = torch.randn(3, 3, SIZE, SIZE)
     expected = encoding.backbone.encode_image(images)
-    features = encode_live(images, encoding)
+    features = encode_batch(images, encoding)
     torch.testing.assert_close(features.global_features, expected.global_features)
     torch.testing.assert_close(features.spatial_features, expected.spatial_features)
 
 
-def test_a_trained_head_may_keep_live_features_for_its_backward_pass(encoding: Encoding) -> None:
-    features = encode_live(torch.randn(2, 3, SIZE, SIZE), encoding)
+def test_a_trained_head_may_keep_features_for_its_backward_pass(encoding: Encoding) -> None:
+    features = encode_batch(torch.randn(2, 3, SIZE, SIZE), encoding)
     weight = torch.ones(6, requires_grad=True)
     (features.global_features * weight).sum().backward()
     assert weight.grad is not None
@@ -31,13 +31,13 @@ def test_a_trained_head_may_keep_live_features_for_its_backward_pass(encoding: E
 @pytest.mark.parametrize("tokens", ["joint", "backbone", None])
 def test_tokens(backbone: StubBackbone, tokens: str | None) -> None:
     chosen = Encoding(backbone, plain_transform, "plain", tokens)  # type: ignore[arg-type]
-    features = encode_live(torch.randn(2, 3, SIZE, SIZE), chosen)
+    features = encode_batch(torch.randn(2, 3, SIZE, SIZE), chosen)
     shape = None if features.spatial_features is None else tuple(features.spatial_features.shape)
     assert shape == {"joint": (2, 16, 6), "backbone": (2, 16, 5), None: None}[tokens]
 
 
 def test_bf16_is_rounded_to_what_is_kept(encoding: Encoding) -> None:
-    features = encode_live(
+    features = encode_batch(
         torch.randn(2, 3, SIZE, SIZE), replace(encoding, precision="bf16")
     ).global_features
     assert features.dtype == torch.float32
@@ -46,9 +46,9 @@ def test_bf16_is_rounded_to_what_is_kept(encoding: Encoding) -> None:
 
 def test_fp32_is_fp32_inside_the_autocast_of_a_caller(encoding: Encoding) -> None:
     images = torch.randn(2, 3, SIZE, SIZE)
-    expected = encode_live(images, encoding).global_features
+    expected = encode_batch(images, encoding).global_features
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(encode_live(images, encoding).global_features, expected)
+        assert torch.equal(encode_batch(images, encoding).global_features, expected)
 
 
 def test_convolutional_backbones_run_channels_last(encoding: Encoding) -> None:
@@ -56,7 +56,7 @@ def test_convolutional_backbones_run_channels_last(encoding: Encoding) -> None:
     encoding.backbone.first.register_forward_pre_hook(  # type: ignore[union-attr]
         lambda _, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
     )
-    features = encode_live(torch.randn(2, 3, SIZE, SIZE), encoding)
+    features = encode_batch(torch.randn(2, 3, SIZE, SIZE), encoding)
     assert seen == [True]
     assert features.spatial_features is not None
     assert features.spatial_features.is_contiguous()
@@ -64,7 +64,7 @@ def test_convolutional_backbones_run_channels_last(encoding: Encoding) -> None:
 
 def test_runs_on_the_meta_device(backbone: StubBackbone) -> None:
     meta = Encoding(backbone.to("meta"), plain_transform, "plain")
-    features = encode_live(torch.randn(2, 3, SIZE, SIZE), meta)
+    features = encode_batch(torch.randn(2, 3, SIZE, SIZE), meta)
     assert features.global_features.device.type == "meta"
     assert features.global_features.shape == (2, 6)
 

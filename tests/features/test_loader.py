@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vtclip.features import FeatureLoader, MemoryFeatures
+from vtclip.features import FeatureLoader, Features, MemoryFeatures
 
 N = 10
 LABELS = torch.arange(N) * 3
@@ -13,9 +13,8 @@ LABELS = torch.arange(N) * 3
 def numbered(view: int = 0, spatial: bool = True) -> MemoryFeatures:
     """Image i of view v has the features i + 100 v."""
     values = torch.arange(N) + 100.0 * view
-    return MemoryFeatures(
-        values[:, None].expand(N, 2), values[:, None, None].expand(N, 3, 4) if spatial else None
-    )
+    locations = values[:, None, None].expand(N, 3, 4) if spatial else None
+    return MemoryFeatures(Features(values[:, None].expand(N, 2), locations))
 
 
 def rows_of(loader: FeatureLoader) -> Tensor:
@@ -100,7 +99,7 @@ def test_wrong_arguments_state_both_values() -> None:
 
 def test_works_on_the_meta_device() -> None:
     meta = MemoryFeatures(
-        torch.empty(N, 2, device="meta"), torch.empty(N, 3, 4, device="meta", dtype=torch.bfloat16)
+        Features(torch.empty(N, 2), torch.empty(N, 3, 4)).to("meta", torch.bfloat16)
     )
     batch = next(iter(FeatureLoader([meta], LABELS, 4, shuffle=True)))
     assert batch["features"].spatial_features is not None
@@ -111,6 +110,6 @@ def test_works_on_the_meta_device() -> None:
 
 def test_memory_features_refuse_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"\[N, D\]"):
-        MemoryFeatures(torch.zeros(3))
+        MemoryFeatures(Features(torch.zeros(3)))
     with pytest.raises(ValueError, match=r"not \[3, S, C\]"):
-        MemoryFeatures(torch.zeros(3, 2), torch.zeros(2, 4, 2))
+        MemoryFeatures(Features(torch.zeros(3, 2), torch.zeros(2, 4, 2)))

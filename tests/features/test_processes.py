@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from vtclip.features import FeatureStore
-from vtclip.features.store import Shelf
+from vtclip.features.store import CacheEntry
 
 from . import encode_folder
 from .stub import write_images
@@ -70,16 +70,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def only_shelf(root: Path) -> Shelf:
-    (shelf,) = FeatureStore(root).shelves()
-    return shelf
+def only_entry(root: Path) -> CacheEntry:
+    (entry,) = FeatureStore(root).entries()
+    return entry
 
 
 def files_of(root: Path) -> list[str]:
-    """Return the files of the shelf that are no whole segments."""
-    shelf = only_shelf(root)
-    whole = {segment.path.name for segment in shelf.segments()}
-    return sorted(path.name for path in shelf.folder.iterdir() if path.name not in whole)
+    """Return the files of the entry that are no complete shards."""
+    entry = only_entry(root)
+    whole = {shard.path.name for shard in entry.shards()}
+    return sorted(path.name for path in entry.folder.iterdir() if path.name not in whole)
 
 
 def test_eight_processes_on_an_empty_cache(folder: Path, root: Path) -> None:
@@ -87,14 +87,14 @@ def test_eight_processes_on_an_empty_cache(folder: Path, root: Path) -> None:
     results = [encoder.result() for encoder in encoders]
     assert sorted(count for count, _ in results) == [0] * 7 + [COUNT + 1]
     assert len({digest for _, digest in results}) == 1
-    assert sum(segment.images for segment in only_shelf(root).segments()) == COUNT
+    assert sum(shard.images for shard in only_entry(root).shards()) == COUNT
     assert files_of(root) == ["encoding.json"]
 
 
-def test_kill_while_a_segment_is_written(folder: Path, root: Path) -> None:
+def test_kill_while_a_shard_is_written(folder: Path, root: Path) -> None:
     assert Encoder(folder, root, "killed").wait()[0] == -signal.SIGKILL
-    # one segment was finished; of the other there is a part, which no reader takes for whole
-    assert sum(segment.images for segment in only_shelf(root).segments()) == 4
+    # one shard was finished; the other is unfinished, and no reader uses it
+    assert sum(shard.images for shard in only_entry(root).shards()) == 4
     assert len(files_of(root)) == 2
     count, digest = Encoder(folder, root).result()
     assert count == COUNT - 4 + 1
@@ -113,7 +113,7 @@ def test_kill_of_the_writer_lets_the_next_one_write(folder: Path, root: Path) ->
     killed.process.kill()
     count, _ = waiting.result()
     assert 0 < count <= COUNT - 4 + 1
-    assert sum(segment.images for segment in only_shelf(root).segments()) == COUNT
+    assert sum(shard.images for shard in only_entry(root).shards()) == COUNT
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(folder: Path, root: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder: Path, root: Path) ->
     assert "cannot be written (File too large)" in line
     assert "FEATURES.CACHE False" in line
     assert files_of(root) == ["encoding.json"]
-    assert only_shelf(root).segments() == []
+    assert only_entry(root).shards() == []
 
 
 @pytest.fixture

@@ -95,4 +95,4 @@ def test_sgd_takes_a_parameter_whose_first_gradient_is_late(
 def first_batch(trainer: Any) -> Any:
     """Return features and labels of eight training images."""
     features, labels = trainer.features("train")
-    return type(features)(*(x[:8] for x in features)), labels[:8]
+    return features[:8], labels[:8]

@@ -5,13 +5,14 @@ third party adds one with :func:`register_backbone`, or with an entry point of t
 `vtclip.backbones`; docs/backbones.md works through an example.
 """
 
-from vtclip.backbones.base import Backbone, ImageFeatures, TokenizedPrompts, VisualTokens
+from vtclip.backbones.base import Backbone, TokenizedPrompts, VisualTokens
 from vtclip.backbones.build import available_backbones, build_backbone, check_backbone
 from vtclip.backbones.registry import register_backbone
+from vtclip.image_features import Features
 
 __all__ = [
     "Backbone",
-    "ImageFeatures",
+    "Features",
     "TokenizedPrompts",
     "VisualTokens",
     "available_backbones",

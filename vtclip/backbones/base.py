@@ -1,4 +1,4 @@
-"""What a backbone is: both frozen encoders of a CLIP-like model behind one interface."""
+"""The interface of a backbone: both frozen encoders of a CLIP-like model."""
 
 from __future__ import annotations
 
@@ -10,23 +10,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vtclip.image_features import Features
+
 VisualTokens = Literal["joint", "backbone"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-class ImageFeatures(NamedTuple):
-    """What a backbone says about B images, not normalised.
-
-    Attributes:
-        global_features: [B, D], the features CLIP itself compares with texts.
-        spatial_features: [B, S, C], one row a location, C = D for joint tokens; None where they
-            were not asked for.
-    """
-
-    global_features: Tensor
-    spatial_features: Tensor | None
 
 
 class TokenizedPrompts(NamedTuple):
@@ -71,13 +60,13 @@ class Backbone(nn.Module, ABC):
         """Scale s of the cosine, already exponentiated (a scalar, about 100 for CLIP)."""
 
     @abstractmethod
-    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> ImageFeatures:
+    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> Features:
         """Encode normalised images.
 
         Args:
             images: [B, 3, image_size, image_size], normalised by `mean` and `std`.
-            tokens: the spatial features wanted: "joint" for S tokens in the joint space, "backbone"
-                for those before it, None for the global features alone.
+            tokens: the kind of spatial features: "joint" for S tokens in the joint space,
+                "backbone" for those before it, None for the global features alone.
         """
 
     @abstractmethod

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from vtclip.backbones.base import (
     Backbone,
-    ImageFeatures,
     TokenizedPrompts,
     VisualTokens,
     fingerprint_of,
@@ -24,6 +23,7 @@ from vtclip.backbones.base import (
 from vtclip.backbones.clip_package import build_model, tokenize
 from vtclip.backbones.folding import fold_batch_norms
 from vtclip.errors import UserError
+from vtclip.image_features import Features
 
 
 class AttentionPool(nn.Module):
@@ -69,14 +69,14 @@ class ResNetEncoder(nn.Module):
         fold_batch_norms(visual)
         self.trunk = visual
 
-    def forward(self, images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
+    def forward(self, images: Tensor, tokens: VisualTokens | None) -> Features:
         """See :meth:`Backbone.encode_image`."""
         feature_map = self.trunk(images)
         pooled = self.pool(feature_map, every_location=tokens == "joint")
         if tokens == "joint":
-            return ImageFeatures(pooled[:, 0], pooled[:, 1:])
+            return Features(pooled[:, 0], pooled[:, 1:])
         spatial = feature_map.flatten(2).transpose(1, 2) if tokens == "backbone" else None
-        return ImageFeatures(pooled[:, 0], spatial)
+        return Features(pooled[:, 0], spatial)
 
 
 class ViTEncoder(nn.Module):
@@ -87,7 +87,7 @@ class ViTEncoder(nn.Module):
         self.visual: Any = visual
         self.backbone_dim: int = visual.proj.shape[0]
 
-    def forward(self, images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
+    def forward(self, images: Tensor, tokens: VisualTokens | None) -> Features:
         """See :meth:`Backbone.encode_image`."""
         visual = self.visual
         patches = visual.conv1(images).flatten(2).transpose(1, 2)
@@ -99,9 +99,9 @@ class ViTEncoder(nn.Module):
         x = visual.ln_post(x)
         if tokens == "joint":
             x = x @ visual.proj
-            return ImageFeatures(x[:, 0], x[:, 1:])
+            return Features(x[:, 0], x[:, 1:])
         spatial = x[:, 1:] if tokens == "backbone" else None
-        return ImageFeatures(x[:, 0] @ visual.proj, spatial)
+        return Features(x[:, 0] @ visual.proj, spatial)
 
 
 def run_blocks(transformer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -147,7 +147,7 @@ class OpenAIBackbone(Backbone):
         """Scale of the cosine, exponentiated."""
         return self.log_logit_scale.exp()
 
-    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> ImageFeatures:
+    def encode_image(self, images: Tensor, tokens: VisualTokens | None = "joint") -> Features:
         """Encode images [B, 3, image_size, image_size]; see :class:`Backbone`."""
         return self.visual(images, tokens)
 

@@ -1,4 +1,4 @@
-"""`python -m vtclip.features`: look after the folder of remembered features."""
+"""`python -m vtclip.features`: list, verify and prune the feature cache."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from typing import TYPE_CHECKING
 from vtclip.errors import run_command
 
 if TYPE_CHECKING:
-    from vtclip.features.store import FeatureStore, Shelf
+    from vtclip.features.store import CacheEntry, FeatureStore
 
 DAY = 86400.0
+# headers of the cells of `_identity`
+IDENTITY = ("entry", "backbone", "transform", "precision", "view")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m vtclip.features", description="Features remembered on disk."
+        prog="python -m vtclip.features", description="The feature cache on disk."
     )
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument(
         "--root",
         type=Path,
         metavar="DIR",
-        help="folder of the features (default: $VTCLIP_CACHE, or the user's cache folder)",
+        help="folder of the feature cache (default: $VTCLIP_CACHE, or the user's cache folder)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("ls", parents=[root], help="what is remembered, its size and last use")
-    commands.add_parser(
-        "verify", parents=[root], help="compare checksums; what is damaged is removed"
-    )
-    prune = commands.add_parser("prune", parents=[root], help="remove what is not used")
+    commands.add_parser("ls", parents=[root], help="the cache entries, their size and last use")
+    commands.add_parser("verify", parents=[root], help="compare checksums and remove damaged files")
+    prune = commands.add_parser("prune", parents=[root], help="remove cache entries")
     which = prune.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="what was last used that many days ago"
+        "--older-than", type=float, metavar="DAYS", help="entries not used for more than DAYS days"
     )
-    which.add_argument("--all", action="store_true", help="everything")
+    which.add_argument("--all", action="store_true", help="all entries")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 1 where verify found damage."""
+    """Run one command and return its exit code: 1 if verify found damage."""
     parsed = parse(arguments)
     # after parsing, so that --help is immediate
     from vtclip.features.store import FeatureStore
 
     store = FeatureStore(parsed.root)
     if parsed.command == "ls":
-        list_shelves(store)
+        list_entries(store)
         return 0
     if parsed.command == "verify":
         return verify(store)
@@ -57,78 +57,75 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def list_shelves(store: FeatureStore) -> None:
-    """Print a row for each shelf and kind of tokens."""
+def list_entries(store: FeatureStore) -> None:
+    """Print one row per entry and kind of tokens."""
     import time
 
     from tabulate import tabulate
 
     now = time.time()
     rows, total = [], 0
-    for shelf in store.shelves():
-        segments = shelf.segments()
-        total += sum(segment.size for segment in segments)
-        for tokens in sorted({segment.tokens for segment in segments}):
-            chosen = [segment for segment in segments if segment.tokens == tokens]
+    for entry in store.entries():
+        shards = entry.shards()
+        total += sum(shard.size for shard in shards)
+        for tokens in sorted({shard.tokens for shard in shards}):
+            chosen = [shard for shard in shards if shard.tokens == tokens]
             rows.append(
                 [
-                    *_names(shelf),
+                    *_identity(entry),
                     tokens,
-                    sum(segment.images for segment in chosen),
-                    _megabytes(sum(segment.size for segment in chosen)),
-                    f"{(now - shelf.last_use) / DAY:.1f}",
+                    sum(shard.images for shard in chosen),
+                    _megabytes(sum(shard.size for shard in chosen)),
+                    f"{(now - entry.last_use) / DAY:.1f}",
                 ]
             )
-    headers = [
-        *("shelf", "backbone", "transform", "precision", "view"),
-        *("tokens", "images", "MB", "days since use"),
-    ]
+    headers = [*IDENTITY, "tokens", "images", "MB", "days since use"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     print(f"{store.root}: {_megabytes(total)} MB")
 
 
 def verify(store: FeatureStore) -> int:
-    """Print a row for each shelf, remove damaged segments, return 1 if there were any."""
+    """Print one row per entry and remove damaged shards; return 1 if there were any."""
     from tabulate import tabulate
 
     rows, count = [], 0
-    for shelf in store.shelves():
-        damaged = len(shelf.remove_damaged())
+    for entry in store.entries():
+        damaged = len(entry.remove_damaged())
         count += damaged
-        rows.append([*_names(shelf), len(shelf.segments()), damaged])
-    headers = ["shelf", "backbone", "transform", "precision", "view", "whole segments", "damaged"]
+        rows.append([*_identity(entry), len(entry.shards()), damaged])
+    headers = [*IDENTITY, "good shards", "damaged"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     if count:
-        print(f"{count} damaged, removed; their images are encoded again when asked for.")
+        print(f"Damaged shards removed: {count}. Their images are encoded again when needed.")
     return 1 if count else 0
 
 
 def prune(store: FeatureStore, days: float | None) -> None:
-    """Remove shelves last used more than `days` days ago, all for None, and print what became."""
+    """Remove entries not used for more than `days` days (None: all); print one row per entry."""
     import time
 
     from tabulate import tabulate
 
     rows, total = [], 0
-    for shelf in store.shelves():
-        if days is not None and time.time() - shelf.last_use < days * DAY:
+    for entry in store.entries():
+        if days is not None and time.time() - entry.last_use < days * DAY:
             continue
-        size = sum(segment.size for segment in shelf.segments())
-        removed = shelf.remove()
+        size = sum(shard.size for shard in entry.shards())
+        removed = entry.remove()
         total += size if removed else 0
-        fate = "removed" if removed else "kept, in use by a writer"
-        rows.append([*_names(shelf), _megabytes(size), fate])
-    headers = ["shelf", "backbone", "transform", "precision", "view", "MB", ""]
+        outcome = "removed" if removed else "kept, in use by a writer"
+        rows.append([*_identity(entry), _megabytes(size), outcome])
+    headers = [*IDENTITY, "MB", "outcome"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     print(f"{store.root}: {_megabytes(total)} MB removed")
 
 
-def _names(shelf: Shelf) -> list[str]:
-    """Return the cells that tell shelves apart."""
-    described = shelf.description
+def _identity(entry: CacheEntry) -> list[str]:
+    """Return the cells that identify an entry."""
+    described = entry.description
     view = described.get("view")
     return [
-        shelf.folder.name[:8],
+        entry.folder.name[:8],
         str(described.get("backbone", "")),
         _shortened(str(described.get("transform", ""))),
         str(described.get("precision", "")),

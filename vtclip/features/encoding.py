@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vtclip.backbones.base import Backbone, ImageFeatures, VisualTokens
+from vtclip.backbones.base import Backbone, VisualTokens
 from vtclip.errors import UserError, unknown_name
-from vtclip.features.source import Features
+from vtclip.image_features import Features
 from vtclip.precision import autocast, bf16_is_fast
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -35,7 +35,8 @@ class Encoding:
         transform_key: description of `transform`; two transforms that differ need two keys.
         tokens: the spatial features wanted (see :meth:`Backbone.encode_image`).
         precision: arithmetic of the backbone, and the type that features are kept in. Features
-            are rounded to it everywhere, so that live and remembered ones are the same numbers.
+            are rounded to it everywhere, so that features from the backbone, memory and disk are
+            the same numbers.
         view: None for a deterministic transform, v >= 0 for augmented view number v.
         compile: run the backbone through torch.compile; slow to start, so for long lists.
 
@@ -53,7 +54,7 @@ class Encoding:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work before the first image is read."""
+        """Refuse impossible settings before the first image is read."""
         if self.precision not in DTYPES:
             raise unknown_name("FEATURES.PRECISION", self.precision, DTYPES)
         if self.precision == "fp16" and self.device.type == "cpu":
@@ -72,7 +73,7 @@ class Encoding:
         return DTYPES[self.precision]
 
     def describe(self) -> dict[str, Any]:
-        """Return what, beside the image and the kind of tokens, decides the features."""
+        """Return everything that decides the features, beside the image and the kind of tokens."""
         return {
             "weights": self.backbone.fingerprint,
             "transform": self.transform_key,
@@ -88,13 +89,13 @@ class Encoding:
         return torch.channels_last if convolutions > 1 else torch.contiguous_format
 
     @cached_property
-    def _encode_image(self) -> Callable[[Tensor, VisualTokens | None], ImageFeatures]:
+    def _encode_image(self) -> Callable[[Tensor, VisualTokens | None], Features]:
         self.backbone.to(memory_format=self.memory_format)
         encode = self.backbone.encode_image
         return torch.compile(encode) if self.compile else encode
 
 
-def encode_live(images: Tensor, encoding: Encoding) -> Features:
+def encode_batch(images: Tensor, encoding: Encoding) -> Features:
     """Encode a batch of transformed images, with gradients off.
 
     Args:
@@ -106,7 +107,7 @@ def encode_live(images: Tensor, encoding: Encoding) -> Features:
         backward pass.
     """
     images = images.to(encoding.device, non_blocking=True, memory_format=encoding.memory_format)
-    # fp32 too: it shuts out the autocast of a caller
+    # also for fp32: it switches off an autocast of the caller
     dtype = None if encoding.precision == "fp32" else encoding.dtype
     with torch.inference_mode(), autocast(encoding.device, dtype):
         encoded = encoding._encode_image(images, encoding.tokens)

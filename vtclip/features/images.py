@@ -1,4 +1,4 @@
-"""Image files to transformed tensors, in worker processes that keep the encoder fed."""
+"""Image files to transformed tensors, read ahead in worker processes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 def decode_image(content: bytes, path: Path) -> Image.Image:
-    """Decode an image by its content, to RGB, leaving EXIF orientation aside (as CLIP does).
+    """Decode an image by its content, to RGB, ignoring the EXIF orientation (as CLIP does).
 
     Raises:
-        UserError: the bytes are no whole image; the message names `path`.
+        UserError: the bytes are not a complete image; the message names `path`.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -42,9 +42,9 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
 
 @contextmanager
 def seeded(content_digest: bytes, view: int) -> Iterator[None]:
-    """Make random transforms a function of the image's content and the view's number.
+    """Make random transforms a function of the content of the image and the number of the view.
 
-    The generators of Python, NumPy and torch (on the CPU) are as before when the block ends.
+    The generators of Python, NumPy and torch (on the CPU) are restored when the block ends.
     """
     mixed = hashlib.sha256(content_digest + str(view).encode()).digest()
     seed = int.from_bytes(mixed[:8], "little")
@@ -65,8 +65,8 @@ def seeded(content_digest: bytes, view: int) -> Iterator[None]:
 class ImageFiles(Dataset[Tensor | UserError]):
     """Transformed images of a list of files.
 
-    An item is a tensor [3, H, W], or the error that the reader of a batch is to raise: one raised
-    in a worker process would reach the user wrapped in that worker's traceback.
+    An item is a tensor [3, H, W], or an error that :func:`image_batches` raises: raised in a worker
+    process, it would come with the traceback of the worker.
 
     Args:
         paths: the files.
@@ -114,7 +114,7 @@ def image_batches(
         files: the images.
         batches: rows of each batch.
         workers: processes that read ahead; 0 reads in this one.
-        pin_memory: put batches where a GPU can fetch them by itself.
+        pin_memory: copy batches to pinned memory, for a fast copy to a GPU.
 
     Raises:
         UserError: an image cannot be read.
@@ -125,7 +125,7 @@ def image_batches(
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
-        # its own, so that a run draws the same numbers whether its features were cached or not
+        # not the global one: a run draws the same numbers whether its features were cached or not
         generator=torch.Generator(),
     )
     for batch in loader:

@@ -1,4 +1,4 @@
-"""What identifies an image in the cache."""
+"""Keys that identify images in the cache."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def image_keys(paths: Sequence[Path], kind: KeyKind) -> list[bytes]:
     Args:
         paths: the files.
         kind: "content" takes the SHA-256 of a file's bytes, which reads them all; "stat" that of
-            its absolute path, size and time of change, which is fast on slow disks and blind to
-            a change that keeps all three.
+            its absolute path, size and time of change, which is fast on slow disks, but misses a
+            change that keeps all three.
 
     Raises:
         UserError: a file is missing or unreadable, or the kind is unknown.
@@ -53,5 +53,5 @@ def _stat_key(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for an image file that the system does not let us read."""
+    """Return the error for an image file that the system refuses to read."""
     return UserError(f"{path}: cannot be read ({error.strerror}).")

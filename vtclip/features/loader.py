@@ -1,4 +1,4 @@
-"""Batches of features, as a trainer iterates them."""
+"""Batches of features, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Protocol, TypedDict, runtime_checkable
 import torch
 from torch import Tensor
 
-from vtclip.features.source import Features, FeatureSource, fetch_grouped
+from vtclip.features.source import FeatureSource, fetch_grouped
+from vtclip.image_features import Features
 
 
 class Batch(TypedDict):
@@ -21,7 +22,7 @@ class Batch(TypedDict):
 
 @runtime_checkable
 class _Streams(Protocol):
-    """A source that works ahead when it knows the batches to come."""
+    """A source that prepares the next batches while the current one is used."""
 
     def stream(self, batches: Sequence[Tensor]) -> Iterator[Features]: ...
 
@@ -29,14 +30,14 @@ class _Streams(Protocol):
 class FeatureLoader:
     """Iterate a list of images in batches, like a DataLoader.
 
-    An epoch draws from torch's global generator, first the order (`torch.randperm(N)`), then one
-    view an image (`torch.randint(V, (N,))`); what it does not need it does not draw.
+    Each epoch draws from torch's global generator: first the order (`torch.randperm(N)`, only with
+    `shuffle`), then one view per image (`torch.randint(V, (N,))`, only with several views).
 
     Args:
-        views: V sources of the same N images; with several, each image of an epoch comes from one
-            drawn at random.
+        views: V sources of the same N images; with several, one of them is drawn at random per
+            image and epoch.
         labels: [N], int64.
-        batch_size: images a batch.
+        batch_size: images per batch.
         shuffle: a new order each epoch.
         drop_last: leave out a last batch that is not full, unless it is the only one.
 
@@ -67,7 +68,7 @@ class FeatureLoader:
         self.drop_last = drop_last and len(labels) >= batch_size
 
     def __len__(self) -> int:
-        """Return the number of batches an epoch."""
+        """Return the number of batches per epoch."""
         if self.drop_last:
             return len(self.labels) // self.batch_size
         return -(-len(self.labels) // self.batch_size)

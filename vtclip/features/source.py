@@ -1,46 +1,14 @@
-"""Features of a list of images, wherever they are kept."""
+"""Sources of features: an ordered list of images, in memory, on disk or encoded on the fly."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class Features(NamedTuple):
-    """Features of B images, not normalised.
-
-    Attributes:
-        global_features: [B, D], float32.
-        spatial_features: [B, S, C], float32; None where they were not asked for.
-    """
-
-    global_features: Tensor
-    spatial_features: Tensor | None
-
-    def to(self, device: torch.device | str) -> Features:
-        """Return the features on `device`; to a CUDA device they travel from pinned memory."""
-        device = torch.device(device)
-        spatial = self.spatial_features
-        return Features(
-            _to(self.global_features, device), None if spatial is None else _to(spatial, device)
-        )
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def concatenate(parts: Sequence[Features]) -> Features:
-    """Join batches, all with spatial features or all without."""
-    spatial = [part.spatial_features for part in parts if part.spatial_features is not None]
-    return Features(
-        torch.cat([part.global_features for part in parts]), torch.cat(spatial) if spatial else None
-    )
+from vtclip.image_features import Features
 
 
 class FeatureSource(Protocol):
@@ -50,7 +18,7 @@ class FeatureSource(Protocol):
         """Return N."""
 
     def fetch(self, rows: Tensor) -> Features:
-        """Return the features of some images, in float32 whatever is stored.
+        """Return the features of some images, in float32, whatever type is stored.
 
         Args:
             rows: [n], int64, positions in the list, in any order, also repeated.
@@ -61,45 +29,37 @@ class MemoryFeatures:
     """Features held as tensors, on any device and in any floating-point type.
 
     Args:
-        global_features: [N, D].
-        spatial_features: [N, S, C] or None.
+        features: of the N images, in the order of the list.
 
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: the shapes are not [N, D] and [N, S, C].
     """
 
-    def __init__(self, global_features: Tensor, spatial_features: Tensor | None = None) -> None:
+    def __init__(self, features: Features) -> None:
+        global_features, spatial = features.global_features, features.spatial_features
         if global_features.dim() != 2:
             raise ValueError(f"global features: shape {tuple(global_features.shape)}, not [N, D]")
-        if spatial_features is not None and (
-            spatial_features.dim() != 3 or len(spatial_features) != len(global_features)
-        ):
+        if spatial is not None and (spatial.dim() != 3 or len(spatial) != len(features)):
             raise ValueError(
-                f"spatial features: shape {tuple(spatial_features.shape)}, "
-                f"not [{len(global_features)}, S, C]"
+                f"spatial features: shape {tuple(spatial.shape)}, not [{len(features)}, S, C]"
             )
-        self.global_features = global_features
-        self.spatial_features = spatial_features
+        self.features = features
 
     def __len__(self) -> int:
         """Return N."""
-        return len(self.global_features)
+        return len(self.features)
 
     def fetch(self, rows: Tensor) -> Features:
         """Return rows of the tensors, on their device (see :class:`FeatureSource`)."""
-        rows = rows.to(self.global_features.device)
-        spatial = self.spatial_features
-        return Features(
-            self.global_features[rows].float(),
-            None if spatial is None else spatial[rows].float(),
-        )
+        rows = rows.to(self.features.global_features.device)
+        return self.features[rows].to(dtype=torch.float32)
 
 
 def fetch_grouped(sources: Sequence[FeatureSource], group: Tensor, rows: Tensor) -> Features:
-    """Fetch each image from one of several sources, one fetch a source.
+    """Fetch each image from one of several sources, with one fetch per source.
 
     Args:
-        sources: where features come from.
+        sources: the sources.
         group: [n], the number of the source of each image.
         rows: [n], its row there.
 
@@ -113,4 +73,4 @@ def fetch_grouped(sources: Sequence[FeatureSource], group: Tensor, rows: Tensor)
         places.append(place)
     if len(parts) == 1:
         return parts[0]
-    return MemoryFeatures(*concatenate(parts)).fetch(torch.cat(places).argsort())
+    return Features.cat(parts)[torch.cat(places).argsort()]

@@ -1,16 +1,17 @@
-"""The folder of remembered features: shelves of segment files, and who may write them.
+"""The feature cache on disk: its entries, their shard files, and the lock for writing.
 
 Layout:
 
-    <root>/<shelf>/encoding.json           what the shelf holds; its time is that of the last use
-    <root>/<shelf>/<sha256>.safetensors    a segment: features of some images, named by its bytes
-    <root>/<shelf>.lock                    held by the one process that writes to the shelf
+    <root>/<entry>/encoding.json           description; its time is that of the last use
+    <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its checksum
+    <root>/<entry>.lock                    held by the process that writes to the entry
 
-A shelf holds what one encoding says (weights, transform, precision, view). A segment is written
-whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32] (uint8,
-what identifies each image), `global` [n, D] and, unless its `tokens` are none, `spatial` [n, S, C].
+An entry holds the features of one encoding (weights, transform, precision, view). A shard is
+written whole or not at all and never changed, so readers need no lock. It holds `keys` [n, 32]
+(uint8, the key of each image), `global` [n, D] and, unless its `tokens` are none, `spatial`
+[n, S, C].
 
-This module does without torch, so that the command line starts fast.
+This module does not import torch, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def default_root() -> Path:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A whole segment file.
+class Shard:
+    """A complete shard file.
 
     Attributes:
         path: the file.
@@ -59,12 +60,12 @@ class Segment:
     size: int
 
 
-class Shelf:
-    """Everything remembered of one encoding.
+class CacheEntry:
+    """The cached features of one encoding.
 
     Args:
         folder: where its files are.
-        description: what identifies the encoding, of plain values.
+        description: identifies the encoding, by plain values.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
@@ -72,18 +73,19 @@ class Shelf:
         self.description = dict(description)
 
     def metadata(self, tokens: str) -> dict[str, str]:
-        """Return what the header of a segment says, so that a misplaced one is recognised."""
+        """Return the metadata in the header of a shard, which shows a misplaced one."""
+        # "shelf" is the word of format 1: files that exist keep their headers
         return {"shelf": self.folder.name, "tokens": tokens}
 
-    def segments(self) -> list[Segment]:
-        """Return the segments that are whole by their size and belong here; skip all others."""
-        found = (self._read_segment(path) for path in self._segment_paths())
-        return [segment for segment in found if segment is not None]
+    def shards(self) -> list[Shard]:
+        """Return the shards of this entry that are complete by their size; skip all other files."""
+        found = (self._read_shard(path) for path in self._shard_paths())
+        return [shard for shard in found if shard is not None]
 
-    def _segment_paths(self) -> list[Path]:
+    def _shard_paths(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{_SUFFIX}"))
 
-    def _read_segment(self, path: Path) -> Segment | None:
+    def _read_shard(self, path: Path) -> Shard | None:
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
@@ -94,14 +96,14 @@ class Shelf:
         tokens = metadata.get("tokens", "")
         if metadata != self.metadata(tokens):
             return None
-        return Segment(path, tokens, images, size)
+        return Shard(path, tokens, images, size)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this shelf, waiting for another to end.
+        """Hold the lock of this entry, after waiting for another process that holds it.
 
-        The system releases the lock of a process that was killed; what that one left half-written,
-        and damaged segments, are removed.
+        The system releases the lock of a process that was killed. Unfinished files of that process
+        and damaged shards are removed.
 
         Raises:
             UserError: the folder cannot be written.
@@ -120,7 +122,7 @@ class Shelf:
                 "or FEATURES.CACHE False."
             ) from error
         try:
-            self._remove_debris()
+            self._remove_unfinished()
             if not (self.folder / _DESCRIPTION).exists():
                 write_json(self.folder / _DESCRIPTION, self.description)
             yield
@@ -129,17 +131,17 @@ class Shelf:
 
     @property
     def _lock_path(self) -> Path:
-        # beside the folder: who waits for it must not lose it when the folder is pruned
+        # beside the folder: pruning the folder must not remove a lock that a process waits for
         return self.folder.parent / f"{self.folder.name}.lock"
 
-    def _remove_debris(self) -> None:
-        whole = {segment.path for segment in self.segments()}
+    def _remove_unfinished(self) -> None:
+        whole = {shard.path for shard in self.shards()}
         for path in self.folder.iterdir():
             if path.name.startswith(".") or (path.suffix == _SUFFIX and path not in whole):
                 path.unlink(missing_ok=True)
 
     def add(self, content: bytes) -> None:
-        """Write a segment, whole or not at all; call it in :meth:`writing`.
+        """Write a shard, whole or not at all, while :meth:`writing` holds the lock.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
@@ -154,15 +156,15 @@ class Shelf:
             ) from error
 
     def remove_damaged(self) -> list[Path]:
-        """Compare every segment with its checksum, remove the damaged ones and return them.
+        """Compare every shard with its checksum, remove the damaged ones and return them.
 
         Raises:
             UserError: a damaged one cannot be removed.
         """
         damaged = []
-        whole = {segment.path for segment in self.segments()}
-        for path in self._segment_paths():
-            # a reader that was quicker than prune finds nothing wrong
+        whole = {shard.path for shard in self.shards()}
+        for path in self._shard_paths():
+            # another process may prune the entry meanwhile
             with suppress(FileNotFoundError):
                 if path not in whole or sha256_of_file(path) != path.stem:
                     damaged.append(path)
@@ -172,16 +174,16 @@ class Shelf:
 
     @property
     def last_use(self) -> float:
-        """When the shelf was last asked for, in seconds since 1970."""
+        """The time of the last use, in seconds since 1970."""
         return (self.folder / _DESCRIPTION).stat().st_mtime
 
     def mark_use(self) -> None:
-        """Note that the shelf was asked for now, where it can be written."""
+        """Set the time of the last use to now, if the file can be written."""
         with suppress(OSError):
             os.utime(self.folder / _DESCRIPTION)
 
     def remove(self) -> bool:
-        """Remove the shelf; return False, with nothing removed, while a process writes to it.
+        """Remove the entry; return False, with nothing removed, if a process writes to it.
 
         Raises:
             UserError: a file cannot be removed.
@@ -195,7 +197,7 @@ class Shelf:
             raise UserError(f"{self.folder}: cannot be removed ({error}).") from error
         try:
             paths = sorted(self.folder.iterdir(), key=lambda path: path.name == _DESCRIPTION)
-            # the description goes last: until then the shelf is listed, and can be pruned again
+            # the description goes last: until then the entry is listed and can be pruned again
             for path in paths:
                 _unlink(path)
             self.folder.rmdir()
@@ -205,37 +207,36 @@ class Shelf:
 
 
 class FeatureStore:
-    """Features that were remembered on disk, for all runs of a user.
+    """The feature cache on disk, shared by all runs of a user.
 
     Args:
-        root: folder of the store; None takes :func:`default_root`. It is made when it is first
-            written to.
+        root: folder of the cache, created at the first write; None takes :func:`default_root`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_root() if root is None else root
 
-    def shelf(self, key: Mapping[str, Any], **notes: str) -> Shelf:
-        """Return the shelf of an encoding, whether or not there is anything on it.
+    def entry(self, key: Mapping[str, Any], **notes: str) -> CacheEntry:
+        """Return the entry of an encoding, which may be empty.
 
         Args:
-            key: what identifies the encoding, of plain values.
-            notes: what else a list of shelves shows.
+            key: identifies the encoding, by plain values.
+            notes: more values for the description, which do not identify the encoding.
         """
         key = {"format": FORMAT, **key}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        return Shelf(self.root / digest[:32], {**key, **notes})
+        return CacheEntry(self.root / digest[:32], {**key, **notes})
 
-    def shelves(self) -> list[Shelf]:
-        """Return the shelves there are, the last used first.
+    def entries(self) -> list[CacheEntry]:
+        """Return all entries, the last used first.
 
         Raises:
             UserError: a description is damaged.
         """
         found = [
-            Shelf(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
+            CacheEntry(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
         ]
-        return sorted(found, key=lambda shelf: shelf.last_use, reverse=True)
+        return sorted(found, key=lambda entry: entry.last_use, reverse=True)
 
 
 def _unlink(path: Path) -> None:

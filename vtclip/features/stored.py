@@ -1,4 +1,4 @@
-"""Features in segment files: read through a memory map, written a segment at a time."""
+"""Features in shard files: read through a memory map, written one shard at a time."""
 
 from __future__ import annotations
 
@@ -11,46 +11,48 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vtclip.features.keys import KEY_BYTES
-from vtclip.features.source import Features, MemoryFeatures, concatenate, fetch_grouped
-from vtclip.features.store import Shelf
+from vtclip.features.source import MemoryFeatures, fetch_grouped
+from vtclip.features.store import CacheEntry
+from vtclip.image_features import Features
 
-# a segment is written when it is this large, or its first image this old: what a kill can cost
-SEGMENT_BYTES = 1 << 27
-SEGMENT_SECONDS = 60.0
+# a shard is written when it has this size, or after this time: a killed run loses at most that much
+SHARD_BYTES = 1 << 27
+SHARD_SECONDS = 60.0
 
 
 class StoredFeatures:
-    """Features of a list of images on a shelf (see :class:`FeatureSource`).
+    """Features of a list of images in a cache entry (see :class:`FeatureSource`).
 
-    Segments stay mapped, not read: a fetch reads its rows alone, and global features without the
-    spatial ones beside them. Mapped segments outlive their removal from the folder.
+    Shards are mapped into memory: a fetch reads only its rows, and spatial features only if they
+    are wanted. A mapped shard stays readable after its file was removed.
 
     Args:
-        shelf: where to look.
-        keys: identifies each of N images.
-        tokens: kind of spatial features wanted; None for the global features alone, which any
-            segment has.
+        entry: the cache entry.
+        keys: the keys of the N images.
+        tokens: kind of spatial features wanted; None for global features alone, which every
+            shard has.
 
     Attributes:
-        missing: rows of images that the shelf does not have, each image once.
+        missing: rows of the images that the entry lacks, one row per image.
     """
 
-    def __init__(self, shelf: Shelf, keys: Sequence[bytes], tokens: str | None) -> None:
-        self._segments: list[MemoryFeatures] = []
+    def __init__(self, entry: CacheEntry, keys: Sequence[bytes], tokens: str | None) -> None:
+        self._shards: list[MemoryFeatures] = []
         places: dict[bytes, tuple[int, int]] = {}
-        for segment in shelf.segments():
-            if tokens is not None and segment.tokens != tokens:
+        for shard in entry.shards():
+            if tokens is not None and shard.tokens != tokens:
                 continue
             try:
-                with safe_open(segment.path, "pt") as file:
+                with safe_open(shard.path, "pt") as file:
                     found = file.get_tensor("keys").numpy().tobytes()
                     spatial = None if tokens is None else file.get_tensor("spatial")
-                    self._segments.append(MemoryFeatures(file.get_tensor("global"), spatial))
+                    features = Features(file.get_tensor("global"), spatial)
+                    self._shards.append(MemoryFeatures(features))
             except FileNotFoundError:  # pruned since it was listed
                 continue
-            for row in range(segment.images):
+            for row in range(shard.images):
                 key = found[row * KEY_BYTES : (row + 1) * KEY_BYTES]
-                places[key] = (len(self._segments) - 1, row)
+                places[key] = (len(self._shards) - 1, row)
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         self.missing = sorted(row for key, row in first.items() if key not in places)
         self._places = torch.tensor([places.get(key, (-1, -1)) for key in keys])
@@ -60,21 +62,20 @@ class StoredFeatures:
         return len(self._places)
 
     def fetch(self, rows: Tensor) -> Features:
-        """Read rows from the disk, or from what the system still holds of it."""
-        segments, places = self._places[rows].unbind(1)
-        return fetch_grouped(self._segments, segments, places)
+        """Read rows from disk, or from the file cache of the system."""
+        shards, places = self._places[rows].unbind(1)
+        return fetch_grouped(self._shards, shards, places)
 
 
-class SegmentWriter:
-    """Gathers features of single images into segments of a shelf.
+class ShardWriter:
+    """Collects batches of features and writes them as shards of a cache entry.
 
-    Call it in :meth:`Shelf.writing`; what was added since the last segment is lost unless
-    :meth:`flush` is called.
+    Use it while :meth:`CacheEntry.writing` holds the lock, and call :meth:`flush` at the end.
     """
 
-    def __init__(self, shelf: Shelf, tokens: str | None) -> None:
-        self._shelf = shelf
-        self._metadata = shelf.metadata(tokens or "none")
+    def __init__(self, entry: CacheEntry, tokens: str | None) -> None:
+        self._entry = entry
+        self._metadata = entry.metadata(tokens or "none")
         self._start()
 
     def _start(self) -> None:
@@ -84,26 +85,26 @@ class SegmentWriter:
         self._since = time.monotonic()
 
     def add(self, keys: Sequence[bytes], features: Features) -> None:
-        """Add a batch, on the CPU and in the type to store.
+        """Add a batch, on the CPU and in the stored type; write a shard if it is large enough.
 
         Raises:
-            UserError: a segment was due and cannot be written.
+            UserError: a shard cannot be written.
         """
         self._keys += keys
         self._parts.append(features)
-        self._bytes += sum(0 if tensor is None else tensor.nbytes for tensor in features)
-        if self._bytes >= SEGMENT_BYTES or time.monotonic() - self._since >= SEGMENT_SECONDS:
+        self._bytes += features.nbytes
+        if self._bytes >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added as a segment.
+        """Write the batches since the last shard as a shard.
 
         Raises:
             UserError: it cannot be written.
         """
         if not self._keys:
             return
-        joined = concatenate(self._parts)
+        joined = Features.cat(self._parts)
         tensors = {
             "keys": torch.frombuffer(bytearray(b"".join(self._keys)), dtype=torch.uint8).view(
                 -1, KEY_BYTES
@@ -112,5 +113,5 @@ class SegmentWriter:
         }
         if joined.spatial_features is not None:
             tensors["spatial"] = joined.spatial_features
-        self._shelf.add(save(tensors, self._metadata))
+        self._entry.add(save(tensors, self._metadata))
         self._start()

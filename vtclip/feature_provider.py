@@ -1,4 +1,4 @@
-"""Where a trainer's features come from: images through a backbone, or a file of features."""
+"""The features of a run: from images and a backbone, or from a file of features."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vtclip.features import (
     Encoding,
     FeatureSource,
     FeatureStore,
-    LiveFeatures,
-    LiveViews,
     MemoryFeatures,
+    OnTheFlyFeatures,
+    OnTheFlyViews,
     image_features,
 )
 from vtclip.prompts import fill
@@ -28,11 +28,11 @@ from vtclip.prompts import fill
 Transform = Callable[[Image.Image], Tensor]
 
 
-class Supply(Protocol):
+class FeatureProvider(Protocol):
     """Features of the texts and of the images of a run.
 
     Attributes:
-        backbone_name, fingerprint: what results record of the backbone.
+        backbone_name, fingerprint: identify the backbone in results.
         scale: the exponentiated logit scale.
         embed_dim: D.
         backbone_dim: C of spatial features before the joint space.
@@ -51,20 +51,20 @@ class Supply(Protocol):
         """Return the features of "train", "val" or "test" under the test transform."""
 
     def train_views(self, count: int) -> list[FeatureSource]:
-        """Return `count` augmented views of the training images; of 0, one that never repeats."""
+        """Return `count` augmented views of the training images; 0: one, new in every epoch."""
 
 
 @dataclass
-class ImageSupply:
+class ImageProvider:
     """Features of image files.
 
     Attributes:
         encoding: the deterministic one of the test transform.
         augmentation: the random transform of training, and its description.
         paths: the image files, by split.
-        store: the feature cache, None for none.
-        key: what identifies an image, "content" or "stat".
-        batch_size: images encoded at once.
+        store: the feature cache, or None.
+        key: how images are identified in the cache, "content" or "stat".
+        batch_size: images per batch of the encoder.
         workers: processes that read images.
     """
 
@@ -77,7 +77,7 @@ class ImageSupply:
     workers: int
 
     def __post_init__(self) -> None:
-        """Take over what results record of the backbone."""
+        """Copy the properties of the backbone."""
         backbone = self.encoding.backbone
         self.backbone_name = backbone.name
         self.fingerprint = backbone.fingerprint
@@ -86,20 +86,22 @@ class ImageSupply:
         self.backbone_dim = backbone.backbone_dim
 
     def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         return encode_classes(self.encoding.backbone, templates, classnames)
 
     def split(self, name: str) -> FeatureSource:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         return self._features(name, self.encoding, name)
 
     def train_views(self, count: int) -> list[FeatureSource]:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         transform, description = self.augmentation
         augmented = replace(self.encoding, transform=transform, transform_key=description)
         if not count:
             paths = self.paths["train"]
-            return [LiveViews(LiveFeatures(paths, augmented, self.batch_size, self.workers))]
+            return [
+                OnTheFlyViews(OnTheFlyFeatures(paths, augmented, self.batch_size, self.workers))
+            ]
         return [
             self._features(
                 "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"
@@ -120,19 +122,18 @@ class ImageSupply:
 
 
 @dataclass
-class BankSupply:
-    """Features read from a file; there is no backbone to ask for more.
+class BankProvider:
+    """Features read from a file, without a backbone.
 
     Attributes:
-        bank: what the dataset FeatureBank exposes: text [K, D], logit_scale, fingerprint,
-            backbone, and as train_x, val and test global features [N, D] and spatial features
-            [N, S, C] or None.
+        bank: the attribute `feature_bank` of the dataset FeatureBank: text [K, D], logit_scale,
+            fingerprint, backbone, and Features of N images as train_x, val and test.
     """
 
     bank: Any
 
     def __post_init__(self) -> None:
-        """Take over what results record of the backbone."""
+        """Copy the properties of the backbone."""
         self.backbone_name: str = self.bank.backbone
         self.fingerprint: str = self.bank.fingerprint
         self.scale = float(self.bank.logit_scale)
@@ -144,26 +145,22 @@ class BankSupply:
         """Return the bank's text features [K, D], normalised; it has no others.
 
         Raises:
-            UserError: more than one template is asked for.
+            UserError: more than one template is given.
         """
         if len(templates) > 1:
             raise UserError(
-                "DATASET.FEATURE_BANK: holds the text features of one prompt a class; an ensemble "
-                "of prompts needs images and a backbone."
+                "DATASET.FEATURE_BANK: holds the text features of one prompt per class; an "
+                "ensemble of prompts needs images and a backbone."
             )
-        return F.normalize(torch.as_tensor(self.bank.text).float(), dim=-1)
+        return F.normalize(self.bank.text, dim=-1)
 
     def split(self, name: str) -> FeatureSource:
-        """See :class:`Supply`."""
+        """See :class:`FeatureProvider`."""
         part = {"train": self.bank.train_x, "val": self.bank.val, "test": self.bank.test}[name]
-        spatial = part.spatial_features
-        return MemoryFeatures(
-            torch.as_tensor(part.global_features).float(),
-            None if spatial is None else torch.as_tensor(spatial).float(),
-        )
+        return MemoryFeatures(part)
 
     def train_views(self, count: int) -> list[FeatureSource]:
-        """Return the training features once: a file of features knows no augmentation."""
+        """Return the training features once: a file of features has no augmented views."""
         return [self.split("train")]
 
 

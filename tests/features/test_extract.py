@@ -1,4 +1,4 @@
-"""What the cache gives back, and what it does not take for the same."""
+"""Features of a list: equal from every source, and encoded again when anything differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vtclip.backbones.base import ImageFeatures, VisualTokens
+from vtclip.backbones.base import VisualTokens
 from vtclip.errors import UserError
 from vtclip.features import (
     Encoding,
@@ -22,6 +22,7 @@ from vtclip.features import (
     FeatureSource,
     FeatureStore,
     MemoryFeatures,
+    OnTheFlyFeatures,
     extract,
     image_features,
     stored,
@@ -54,8 +55,13 @@ def assert_same(one: Features, other: Features) -> None:
         assert torch.equal(one.spatial_features, other.spatial_features)
 
 
+def assert_close(one: Features, other: Features) -> None:
+    torch.testing.assert_close(one.global_features, other.global_features)
+    torch.testing.assert_close(one.spatial_features, other.spatial_features)
+
+
 def encoded_since(encoding: Encoding) -> int:
-    """Return how many images were encoded since this was last asked."""
+    """Return how many images were encoded since the last call."""
     backbone = encoding.backbone
     assert isinstance(backbone, StubBackbone)
     count, backbone.encoded = backbone.encoded, 0
@@ -64,7 +70,7 @@ def encoded_since(encoding: Encoding) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("tokens", ["joint", "backbone", None])
-def test_live_memory_and_disk_are_equal(
+def test_on_the_fly_memory_and_disk_are_equal(
     paths: list[Path],
     encoding: Encoding,
     store: FeatureStore,
@@ -77,10 +83,10 @@ def test_live_memory_and_disk_are_equal(
     again = features_of(paths, chosen, FeatureStore(store.root))
     memory = features_of(paths, chosen, None)
     monkeypatch.setattr(extract, "LARGE", 0)
-    live = features_of(paths, chosen, None)
+    on_the_fly = features_of(paths, chosen, None)
     assert isinstance(memory, MemoryFeatures)
-    assert isinstance(live, extract.LiveFeatures)
-    expected = everything(live)
+    assert isinstance(on_the_fly, OnTheFlyFeatures)
+    expected = everything(on_the_fly)
     assert (expected.spatial_features is None) == (tokens is None)
     for source in (written, again, memory):
         assert len(source) == len(paths)
@@ -90,13 +96,13 @@ def test_live_memory_and_disk_are_equal(
 def test_rows_in_any_order_and_repeated(
     paths: list[Path], encoding: Encoding, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "SEGMENT_BYTES", 1)  # a segment a batch
+    monkeypatch.setattr(stored, "SHARD_BYTES", 1)  # one shard per batch
     source = features_of(paths, encoding, store)
-    assert len(store.shelves()[0].segments()) == 3
+    assert len(store.entries()[0].shards()) == 3
     rows = torch.tensor([9, 0, 4, 0, 5])
     fetched, whole = source.fetch(rows), everything(features_of(paths, encoding, None))
     assert whole.spatial_features is not None
-    assert_same(fetched, Features(whole.global_features[rows], whole.spatial_features[rows]))
+    assert_same(fetched, whole[rows])
 
 
 def test_a_list_that_overlaps_encodes_only_what_is_new(
@@ -137,7 +143,7 @@ def test_a_changed_pixel_is_a_new_image(
     after = everything(features_of(paths, encoding, store, key=key))
     changed = (before.global_features != after.global_features).any(1)
     assert changed.nonzero().flatten().tolist() == [2]
-    torch.testing.assert_close(after, everything(features_of(paths, encoding, None)))
+    assert_close(after, everything(features_of(paths, encoding, None)))
 
 
 def test_stat_tells_apart_by_time(
@@ -207,25 +213,25 @@ def test_damage_is_encoded_again(
     paths: list[Path], encoding: Encoding, store: FeatureStore
 ) -> None:
     expected = everything(features_of(paths, encoding, store))
-    shelf = store.shelves()[0]
-    whole = shelf.segments()[0].path.read_bytes()
+    entry = store.entries()[0]
+    whole = entry.shards()[0].path.read_bytes()
     for damaged in (whole[:-1], whole[:40], b"", whole + b"\0", b"\xff" * len(whole)):
-        shelf.segments()[0].path.write_bytes(damaged)
-        assert shelf.segments() == []
+        entry.shards()[0].path.write_bytes(damaged)
+        assert entry.shards() == []
         assert_same(everything(features_of(paths, encoding, store)), expected)
-        assert len(list(shelf.folder.iterdir())) == 2  # the description and one segment
+        assert len(list(entry.folder.iterdir())) == 2  # the description and one shard
 
 
-def test_a_segment_of_another_shelf_is_not_used(
+def test_a_shard_of_another_entry_is_not_used(
     paths: list[Path], encoding: Encoding, store: FeatureStore
 ) -> None:
     features_of(paths, encoding, store)
     features_of(paths, replace(encoding, view=0), store)
-    one, other = store.shelves()
-    misplaced = one.segments()[0].path
+    one, other = store.entries()
+    misplaced = one.shards()[0].path
     misplaced.rename(other.folder / misplaced.name)
-    assert [s.path for s in other.segments()] != []
-    assert misplaced.name not in {s.path.name for s in other.segments()}
+    assert [s.path for s in other.shards()] != []
+    assert misplaced.name not in {s.path.name for s in other.shards()}
 
 
 def test_what_was_read_survives_pruning(
@@ -233,8 +239,8 @@ def test_what_was_read_survives_pruning(
 ) -> None:
     source = features_of(paths, encoding, store)
     expected = everything(source)
-    assert store.shelves()[0].remove()
-    assert store.shelves() == []
+    assert store.entries()[0].remove()
+    assert store.entries() == []
     assert_same(everything(source), expected)
 
 
@@ -243,8 +249,10 @@ def test_streaming_reads_ahead_in_the_order_of_the_loader(
 ) -> None:
     expected = everything(features_of(paths, encoding, None)).global_features
     monkeypatch.setattr(extract, "LARGE", 0)
-    live = features_of(paths, encoding, None, workers=2)
-    loader = FeatureLoader([live], torch.zeros(len(paths), dtype=torch.int64), 4, shuffle=True)
+    on_the_fly = features_of(paths, encoding, None, workers=2)
+    loader = FeatureLoader(
+        [on_the_fly], torch.zeros(len(paths), dtype=torch.int64), 4, shuffle=True
+    )
     for batch in loader:
         torch.testing.assert_close(batch["features"].global_features, expected[batch["index"]])
 
@@ -276,7 +284,7 @@ def test_a_disk_that_is_too_small_is_told_before_encoding(
     )
     with pytest.raises(UserError, match=r"do not fit.*FEATURES\.ROOT"):
         features_of(paths, encoding, store)
-    assert store.shelves()[0].segments() == []
+    assert store.entries()[0].shards() == []
 
 
 def test_a_root_that_is_a_file(paths: list[Path], encoding: Encoding, tmp_path: Path) -> None:
@@ -298,12 +306,12 @@ def test_missing_images_and_unknown_keys(
         features_of([], encoding, store)
 
 
-def test_old_segments_are_written_before_they_are_large(
+def test_old_shards_are_written_before_they_are_large(
     tmp_path: Path, encoding: Encoding, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored, "SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr(stored, "SHARD_SECONDS", 0.0)
     features_of(write_images(tmp_path / "more", 8), encoding, store)
-    assert [segment.images for segment in store.shelves()[0].segments()] == [4, 4]
+    assert [shard.images for shard in store.entries()[0].shards()] == [4, 4]
 
 
 def test_compile_sees_one_batch_size(
@@ -311,8 +319,8 @@ def test_compile_sees_one_batch_size(
 ) -> None:
     sizes = []
 
-    def compiled(function: Callable[..., ImageFeatures]) -> Callable[..., ImageFeatures]:
-        def run(images: Tensor, tokens: VisualTokens | None) -> ImageFeatures:
+    def compiled(function: Callable[..., Features]) -> Callable[..., Features]:
+        def run(images: Tensor, tokens: VisualTokens | None) -> Features:
             sizes.append(len(images))
             return function(images, tokens)
 
@@ -322,4 +330,4 @@ def test_compile_sees_one_batch_size(
     source = features_of(paths, replace(encoding, compile=True), None)
     assert sizes == [4, 4, 4]
     assert len(source) == len(paths)
-    torch.testing.assert_close(everything(source), everything(features_of(paths, encoding, None)))
+    assert_close(everything(source), everything(features_of(paths, encoding, None)))
