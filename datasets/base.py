@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
@@ -41,6 +41,7 @@ class ImageDataset(DatasetBase):
     """
 
     key: ClassVar[str]
+    feature_bank: Any = None
     dataset_dir: str = ""
     sizes: ClassVar[Sizes | None] = None
     sources: ClassVar[tuple[Source, ...]] = ()

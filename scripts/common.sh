@@ -1,9 +1,9 @@
-# What all run scripts share: arguments, interpreter, one seed. Sourced, not run.
+# What the run scripts share: interpreter, arguments, refusals. Sourced, not run.
 # Results go below ./output and data is read from $DATA (./data), as with train.py itself.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-DATA="${DATA:-./data}"
+export DATA="${DATA:-./data}"
 if [[ -z "${PYTHON:-}" ]]; then
   PYTHON=python
   [[ -x "$ROOT/.venv/bin/python" ]] && PYTHON="$ROOT/.venv/bin/python"
@@ -12,76 +12,43 @@ export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 # refuse REASON: the reason, the usage line (USAGE names the arguments), exit code 2
 refuse() {
-  printf '%s\nusage: bash %s %s\n' "$1" "$0" "$USAGE" >&2
+  printf 'error: %s\nusage: bash %s %s\n' "$1" "$0" "$USAGE" >&2
   exit 2
 }
 
-# known KIND NAME FOLDER PATTERN: refuse a name that has no file or folder
-known() {
-  [[ -n "$2" && -e "$3/$2$4" ]] && return
-  local path names=""
-  for path in "$3"/*"$4"; do names+=" $(basename "$path" "$4")"; done
-  refuse "error: unknown $1 '$2'; known:$names"
+# dataset_file NAME: the configuration of a dataset, by its name or its path
+dataset_file() {
+  local path="$ROOT/configs/datasets/$1.yaml" names="" known
+  if [[ -f "$path" ]]; then echo "$path"; return; fi
+  if [[ "$1" == *.yaml && -f "$1" ]]; then echo "$1"; return; fi
+  for known in "$ROOT"/configs/datasets/*.yaml; do names+=" $(basename "$known" .yaml)"; done
+  refuse "unknown dataset '$1'; known:$names"
 }
 
-# check TRAINER DATASET SHOTS CFG
-check() {
-  known trainer "$1" "$ROOT/configs/trainers" ""
-  known dataset "$2" "$ROOT/configs/datasets" .yaml
-  [[ "$3" =~ ^(-1|[0-9]+)$ ]] || refuse "error: SHOTS is '$3', not a number of images a class"
-  known configuration "$4" "$ROOT/configs/trainers/$1" .yaml
-}
-
-# method_options TRAINER DATASET SHOTS: what a method's authors vary by dataset or shots
-method_options() {
-  case "$1:$2:$3" in
-    CoOp:imagenet:* | CoOp:*:1 | VTCLIP:imagenet:* | VTCLIP:*:1) echo OPTIM.MAX_EPOCH 50 ;;
-    CoOp:*:2 | CoOp:*:4 | VTCLIP:*:2 | VTCLIP:*:4) echo OPTIM.MAX_EPOCH 100 ;;
-    TipAdapterF:eurosat:*) echo OPTIM.MAX_EPOCH 100 ;;
-  esac
-}
-
-# run_seed TRAINER DATASET SHOTS CFG SEED FOLDER MODEL_DIR [KEY VALUE ...]
-# trains, or evaluates what lies in MODEL_DIR where that is not empty
-run_seed() {
-  local trainer="$1" dataset="$2" shots="$3" cfg="$4" seed="$5" folder="$6" model_dir="$7"
-  shift 7
-  # shellcheck disable=SC2046  # the options of the method are words
-  "$PYTHON" "$ROOT/train.py" \
-    --root "$DATA" \
-    --seed "$seed" \
-    --trainer "$trainer" \
-    --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
-    --config-file "$ROOT/configs/trainers/$trainer/$cfg.yaml" \
-    --output-dir "$folder" \
-    ${model_dir:+--eval-only --model-dir "$model_dir"} \
-    DATASET.NUM_SHOTS "$shots" \
-    $(method_options "$trainer" "$dataset" "$shots") \
-    "$@"
-}
-
-# run_missing ...: run_seed, unless FOLDER holds the result of a finished run
-run_missing() {
-  if "$PYTHON" -m vtclip.results "$6"; then
-    echo "$6: has a result already; remove the folder to run it again"
-  else
-    run_seed "$@"
+# read_arguments METHOD DATASET SHOTS [BACKBONE] [OPTIONS ...]: sets RUN, the arguments of train.py,
+# and OPTIONS, what comes after them (--plugin MODULE, KEY VALUE pairs)
+read_arguments() {
+  (($# > 2)) || refuse "too few arguments"
+  [[ "$3" =~ ^(-1|[0-9]+)$ ]] || refuse "SHOTS is '$3', not a number of images per class"
+  local file
+  file="$(dataset_file "$2")"
+  RUN=(--trainer "$1" --dataset-config-file "$file" --shots "$3")
+  OPTIONS=("${@:4}")
+  # an option starts with -- or has a dot in capitals (OPTIM.LR); anything else is the backbone
+  if ((${#OPTIONS[@]})) && [[ ! "${OPTIONS[0]}" =~ ^(--|[A-Z_]+\.[A-Z]|SEED$|OUTPUT_DIR$) ]]; then
+    RUN+=(--backbone "${OPTIONS[0]}")
+    OPTIONS=("${OPTIONS[@]:1}")
   fi
 }
 
-# folder_of TRAINER DATASET SHOTS CFG: where the seeds of an experiment lie
-folder_of() {
-  echo "output/$2/$1/$4_$3shots"
+# train ...: train.py with seeds 1 to 3, the arguments in RUN and those given
+train() {
+  "$PYTHON" "$ROOT/train.py" "${RUN[@]}" --seeds 1-3 "$@"
 }
 
-# run_experiment TRAINER DATASET SHOTS [CFG] [KEY VALUE ...]: seeds 1 to 3, then their mean
-run_experiment() {
-  local trainer="$1" dataset="${2:-}" shots="${3:-}" cfg="${4:-tiny}" seed folder
-  (($# > 2)) || refuse "error: too few arguments"
-  check "$trainer" "$dataset" "$shots" "$cfg"
-  folder="$(folder_of "$trainer" "$dataset" "$shots" "$cfg")"
-  for seed in 1 2 3; do
-    run_missing "$trainer" "$dataset" "$shots" "$cfg" "$seed" "$folder/seed$seed" "" "${@:5}"
-  done
-  "$PYTHON" "$ROOT/parse_test_res.py" "$folder"
+# folder_of ...: where the results of train.py with these arguments go, without ./output
+folder_of() {
+  local folder
+  folder="$("$PYTHON" "$ROOT/train.py" "${RUN[@]}" --dry-run "$@" | tail -n 1)"
+  echo "${folder#output/}"
 }

@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 python=${PYTHON:-python}
 
-bash scripts/zeroshot/main.sh digits 16 > /dev/null
+bash scripts/run.sh ZeroshotCLIP digits 16 > /dev/null
 echo "zero-shot CLIP: done"
 for shots in 1 2 4 8 16; do
     bash scripts/vtclip/main.sh digits "$shots" > /dev/null

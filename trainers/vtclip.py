@@ -11,8 +11,9 @@ from torch import Tensor
 
 from vtclip.attention import VisualGuidedAttention
 from vtclip.backbones import VisualTokens
+from vtclip.checkpointing import StrPath
 from vtclip.config import Option
-from vtclip.engine import FrozenCLIPTrainer, StrPath
+from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.zero_shot import cosine_logits

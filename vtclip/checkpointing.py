@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vtclip import checkpoints
 from vtclip.errors import UserError
-from vtclip.protocol import run_settings
+from vtclip.protocol import EVALUATION_KEYS, run_settings
 from vtclip.results import RESULT_FILE, Search, read_result
 from vtclip.schedule import fused
 
@@ -201,4 +201,5 @@ class Checkpointing:
     def _settings(self) -> dict[str, str]:
         """Return all that a resumed run must have in common with the broken one, as texts."""
         shots = {"SEED": self.cfg.SEED, "DATASET.NUM_SHOTS": self.cfg.DATASET.NUM_SHOTS}
-        return {key: repr(value) for key, value in (run_settings(self.cfg) | shots).items()}
+        settings = run_settings(self.cfg) | shots
+        return {k: repr(value) for k, value in settings.items() if k not in EVALUATION_KEYS}

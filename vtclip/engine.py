@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dassl.data import DataManager
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
@@ -103,31 +104,19 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         optimizer: torch.optim.Optimizer = build_optimizer(head, self.cfg.OPTIM)
         return optimizer
 
-    # ---- what a method may use
+    # ---- what a method may use; a split without images is a UserError
 
     def features(self, split: str) -> tuple[Features, Tensor]:
-        """Return all features of "train" or "val" under the test transform, and labels [N].
-
-        Raises:
-            UserError: the dataset has no such images.
-        """
+        """Return all features of "train" or "val" under the test transform, and labels [N]."""
         return self.data.whole(split)
 
     @torch.no_grad()
     def scores(self, split: str, score: Callable[[Features], Tensor]) -> tuple[Tensor, Tensor]:
-        """Return `score` of all batches of "train" or "val", [N, ...], and labels [N].
-
-        Raises:
-            UserError: the dataset has no such images.
-        """
+        """Return `score` of all batches of "train" or "val", [N, ...], and labels [N]."""
         return self.data.scores(split, score)
 
     def train_views(self, count: int) -> tuple[list[Features], Tensor]:
-        """Return `count` augmented views of the training images, in one order, and labels [N].
-
-        Raises:
-            UserError: the dataset has no training images.
-        """
+        """Return `count` augmented views of the training images, in one order, and labels [N]."""
         return self.data.train_views(count), self.data.labels("train").to(self.device)
 
     # ---- building
@@ -162,7 +151,12 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
 
     def build_data_loader(self) -> None:
         """Build Dassl's data manager; take note of classes and of the few-shot lists."""
-        super().build_data_loader()
+        # batches of features take the place of Dassl's batches of pixels, so its loaders need no
+        # transform, and print none that is not in use
+        self.dm = DataManager(self.cfg, custom_tfm_train=_as_it_is, custom_tfm_test=_as_it_is)
+        self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
+        self.train_loader_x, self.train_loader_u = self.dm.train_loader_x, self.dm.train_loader_u
+        self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader
         self.facts = describe_dataset(self.dm.dataset, self.cfg)
         self.classnames = self.facts.classnames
         self.templates = templates_for(
@@ -348,3 +342,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         if self.cfg.SEED >= 0:
             # NumPy takes 32 bits
             set_random_seed((self.cfg.SEED * 100_000 + part) % 2**32)
+
+
+def _as_it_is(image: Any) -> Any:
+    return image

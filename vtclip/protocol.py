@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from yacs.config import CfgNode
@@ -13,7 +14,8 @@ from vtclip.method import MethodFacts, registered_methods
 # CoOp's (arXiv 2109.01134): batches, augmentation, schedule
 COMMON: dict[str, Any] = {
     "INPUT.TRANSFORMS": ("random_resized_crop", "random_flip", "normalize"),
-    "DATALOADER.NUM_WORKERS": 8,
+    # CoOp's 8, where there are so many cores
+    "DATALOADER.NUM_WORKERS": min(8, os.cpu_count() or 1),
     "DATALOADER.TRAIN_X.BATCH_SIZE": 32,
     "DATALOADER.TEST.BATCH_SIZE": 100,
     "OPTIM.LR_SCHEDULER": "cosine",
@@ -30,6 +32,12 @@ WHEREABOUTS = {
     "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ", "FEATURES.ROOT",
     "FEATURES.CACHE", "FEATURES.KEY", "FEATURES.BATCH_SIZE", "FEATURES.COMPILE",
     "INPUT.SET_BY_USER",
+}  # fmt: skip
+
+# keys that change an evaluation and not what is trained
+EVALUATION_KEYS = {
+    "TEST.SPLIT", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "TEST.EVALUATOR",
+    "TRAINER.TRANSFER",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from vtclip.config import (
 from vtclip.config.keys import PROJECT_KEYS
 from vtclip.errors import UserError, unknown_name
 from vtclip.method import MethodFacts, registered_methods
-from vtclip.protocol import differing_keys, protocol_values, run_settings
+from vtclip.protocol import EVALUATION_KEYS, differing_keys, protocol_values, run_settings
 from vtclip.run_folder import experiment_folder, own_data_label
 
 # what nobody names: the embedded digits at 16 shots, on the small backbone
@@ -33,11 +33,6 @@ DEFAULT_SHOTS, DEFAULT_SEED = 16, 1
 OWN_DATA = {"ImageFolder": "DATASET.ROOT", "FeatureBank": "DATASET.FEATURE_BANK"}
 
 
-# keys that change an evaluation and not what is trained
-EVALUATION_KEYS = {
-    "TEST.SPLIT", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "TEST.EVALUATOR",
-    "TRAINER.TRANSFER",
-}  # fmt: skip
 OUTPUT = "./output"
 
 
@@ -227,7 +222,11 @@ def _place(
     seed: int,
 ) -> RunPlan:
     """Return the plan, with the folders that the user named or the default ones."""
-    dataset = dataset_file.stem if dataset_file else cfg.DATASET.NAME.lower()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    # the datasets of this project have keys, which their files are named by
+    key = vars(DATASET_REGISTRY.get(cfg.DATASET.NAME)).get("key", cfg.DATASET.NAME.lower())
+    dataset = dataset_file.stem if dataset_file else str(key)
     if cfg.DATASET.NAME in OWN_DATA:
         where = flatten(cfg)[OWN_DATA[cfg.DATASET.NAME]]
         dataset = own_data_label(dataset, Path(where))

@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # VT-CLIP with seeds 1 to 3, and the mean.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-USAGE="DATASET SHOTS [CFG] [KEY VALUE ...]"
-run_experiment VTCLIP "$@"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../run.sh" VTCLIP "$@"

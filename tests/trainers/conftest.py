@@ -10,6 +10,8 @@ import pytest
 from dassl.engine import build_trainer
 from dassl.utils import set_random_seed
 
+from vtclip.plugins import import_modules
+
 from ..conftest import ROOT
 from .bank import write_bank
 
@@ -47,9 +49,8 @@ def build(digits_root: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     monkeypatch.setenv("DATA", str(digits_root))
 
     def built(arguments: list[str]) -> Any:
-        args = train.parse_args(arguments)
-        train.import_modules(["trainers", "datasets"])
-        cfg = train.build_cfg(args)
+        import_modules(["trainers", "datasets"])
+        cfg, _ = train.plan_of(train.parse_args(arguments)).run(1, several=False)
         set_random_seed(cfg.SEED)
         return build_trainer(cfg)
 

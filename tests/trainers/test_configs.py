@@ -1,4 +1,4 @@
-"""Configurations of every method and backbone, and BASE, by which they share what they share."""
+"""The facts of every method, the five configurations of VT-CLIP, and BASE."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Any
 
 import pytest
 from dassl.config import get_cfg_default
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import trainers
 from vtclip import config
+from vtclip.config.check import domains
 from vtclip.errors import UserError
+from vtclip.method import registered_methods
+from vtclip.protocol import protocol_values, run_settings
 
 from ..conftest import ROOT
 
-FOLDER = ROOT / "configs" / "trainers"
+CONFIGS = ROOT / "configs"
 BACKBONES = {
-    "tiny": ("tiny", 96),
-    "rn50": ("RN50", 224),
-    "rn101": ("RN101", 224),
-    "vit_b32": ("ViT-B/32", 224),
-    "vit_b16": ("ViT-B/16", 224),
+    "tiny": "tiny",
+    "rn50": "RN50",
+    "rn101": "RN101",
+    "vit_b32": "ViT-B/32",
+    "vit_b16": "ViT-B/16",
 }
+METHODS = sorted(registered_methods())
 
 
 def merged(path: Path) -> CfgNode:
@@ -33,30 +36,71 @@ def merged(path: Path) -> CfgNode:
     return cfg
 
 
-def test_every_method_has_a_configuration_for_every_backbone() -> None:
+def protocol_of(name: str) -> CfgNode:
+    cfg = get_cfg_default()
+    config.extend_cfg(cfg)
+    config.merge_values(cfg, protocol_values(registered_methods()[name]))
+    return cfg
+
+
+def test_only_configurations_that_say_something_are_there() -> None:
     assert trainers.__all__
-    own = {path.name for path in FOLDER.iterdir()}
-    assert own <= set(TRAINER_REGISTRY.registered_names())
-    for trainer in own:
-        assert {path.stem for path in (FOLDER / trainer).iterdir()} == BACKBONES.keys()
-        for stem, (backbone, size) in BACKBONES.items():
-            cfg = merged(FOLDER / trainer / f"{stem}.yaml")
-            config.check_cfg(cfg)
-            assert (backbone, (size, size)) == (cfg.MODEL.BACKBONE.NAME, cfg.INPUT.SIZE)
-            assert cfg.INPUT.INTERPOLATION == "bicubic"
-            assert "normalize" in cfg.INPUT.TRANSFORMS
-            assert config.default_method_file(FOLDER, trainer, backbone) is not None
+    folders = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*") if path.is_dir()}
+    assert folders == {"datasets", "trainers", "trainers/VTCLIP"}
+    assert {path.stem for path in (CONFIGS / "trainers" / "VTCLIP").iterdir()} == BACKBONES.keys()
+
+
+@pytest.mark.parametrize("stem", BACKBONES)
+def test_a_configuration_of_vtclip_is_its_protocol(stem: str) -> None:
+    cfg = merged(CONFIGS / "trainers" / "VTCLIP" / f"{stem}.yaml")
+    assert cfg.MODEL.BACKBONE.NAME == BACKBONES[stem]
+    expected = protocol_of("VTCLIP")
+    expected.MODEL.BACKBONE.NAME = BACKBONES[stem]
+    for one in (cfg, expected):
+        one.TRAINER.NAME = "VTCLIP"
+    assert run_settings(cfg) == run_settings(expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_protocol_of_a_method_passes_its_own_checks(name: str) -> None:
+    cfg = protocol_of(name)
+    config.check_cfg(cfg)
+    method = registered_methods()[name]
+    node = cfg.TRAINER.get(method.option_node(), {})
+    assert set(node) == set(method.OPTIONS)
+    for key, option in method.OPTIONS.items():
+        assert domains()[f"TRAINER.{method.option_node()}.{key}"] is option
+        assert option.problem(option.default) == ""
+        assert option.meaning
+    assert method.transfers or method.transfer_obstacle(cfg) or name == "CoOp"
 
 
 def test_facts_of_the_authors() -> None:
-    coop = merged(FOLDER / "CoOp" / "rn50.yaml")
-    assert (coop.OPTIM.NAME, coop.OPTIM.LR, coop.OPTIM.MAX_EPOCH) == ("sgd", 0.002, 200)
+    coop = protocol_of("CoOp")
+    assert (coop.OPTIM.NAME, coop.OPTIM.LR) == ("sgd", 0.002)
     assert (coop.OPTIM.WARMUP_EPOCH, coop.OPTIM.WARMUP_CONS_LR) == (1, 1e-5)
     assert (coop.OPTIM.WEIGHT_DECAY, coop.OPTIM.MOMENTUM) == (5e-4, 0.9)
-    assert (coop.DATALOADER.TRAIN_X.BATCH_SIZE, coop.DATALOADER.NUM_WORKERS) == (32, 8)
-    tip = merged(FOLDER / "TipAdapterF" / "rn50.yaml")
-    assert (tip.OPTIM.NAME, tip.OPTIM.LR, tip.OPTIM.MAX_EPOCH) == ("adamw", 0.001, 20)
+    assert coop.DATALOADER.TRAIN_X.BATCH_SIZE == 32
+    tip = protocol_of("TipAdapterF")
+    assert (tip.OPTIM.NAME, tip.OPTIM.LR, tip.OPTIM.WARMUP_EPOCH) == ("adamw", 0.001, -1)
     assert (tip.DATALOADER.TRAIN_X.BATCH_SIZE, tip.INPUT.RRCROP_SCALE) == (256, (0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "shots", "epochs"),
+    [
+        ("CoOp", "Digits", 1, 50),
+        ("CoOp", "Digits", 4, 100),
+        ("CoOp", "Digits", 16, 200),
+        ("CoOp", "ImageNet", 16, 50),
+        ("VTCLIP", "OxfordPets", 2, 100),
+        ("VTCLIP", "OxfordPets", -1, 200),
+        ("TipAdapterF", "EuroSAT", 2, 100),
+        ("TipAdapterF", "DescribableTextures", 2, 20),
+    ],
+)
+def test_epochs_by_dataset_and_shots(method: str, dataset: str, shots: int, epochs: int) -> None:
+    assert registered_methods()[method].protocol_epochs(dataset, shots) == epochs
 
 
 def test_base_comes_first_and_in_order(tmp_path: Path) -> None:

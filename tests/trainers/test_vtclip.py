@@ -66,7 +66,9 @@ def test_auto_goes_by_the_device(
     for precision in ("auto", same_as):
         options = ("TRAINER.VTCLIP.PREC", precision, "TRAINER.VTCLIP.ZERO_INIT", "False")
         trainer = build(on_bank("VTCLIP", tmp_path / precision, *options))
-        monkeypatch.setitem(type(trainer)._precision.__globals__, "bf16_is_fast", lambda _: fast)
+        names = type(trainer)._precision.__globals__
+        monkeypatch.setitem(names, "bf16_is_fast", lambda _: fast)
+        monkeypatch.setitem(names, "WORTH_BF16", trainer.provider.embed_dim)
         scores.append(trainer.logits(first_batch(trainer)[0]))
     assert scores[0].equal(scores[1])
 

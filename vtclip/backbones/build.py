@@ -32,7 +32,15 @@ def check_backbone(name: str) -> None:
     raise unknown_name("MODEL.BACKBONE.NAME", name, names)
 
 
-def build_backbone(name: str) -> Backbone:
+def canonical_name(name: str) -> str:
+    return name
+
+
+def backbone_label(name: str) -> str:
+    return Path(name).stem.lower() if '.' in name else name.lower().replace('-', '_').replace('/', '').replace('@', '_')
+
+
+def build_backbone(name: str, activation: str = 'auto') -> Backbone:
     """Build a backbone, frozen and in evaluation mode, on the CPU.
 
     Args:
