@@ -6,7 +6,7 @@ third party adds one with :func:`register_backbone`, or with an entry point of t
 """
 
 from vtclip.backbones.base import Backbone, TokenizedPrompts, VisualTokens
-from vtclip.backbones.build import available_backbones, backbone_label, build_backbone, canonical_name, check_backbone
+from vtclip.backbones.build import available_backbones, build_backbone, check_backbone
 from vtclip.backbones.registry import register_backbone
 from vtclip.image_features import Features
 

@@ -52,12 +52,7 @@ class Backbone(nn.Module, ABC):
     image_size: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
-    interpolation: str = "bicubic"
     fingerprint: str
-
-    @property
-    def is_light(self) -> bool:
-        return sum(p.numel() for p in self.parameters()) < 10_000_000
 
     @property
     @abstractmethod

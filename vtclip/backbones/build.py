@@ -32,15 +32,7 @@ def check_backbone(name: str) -> None:
     raise unknown_name("MODEL.BACKBONE.NAME", name, names)
 
 
-def canonical_name(name: str) -> str:
-    return name
-
-
-def backbone_label(name: str) -> str:
-    return Path(name).stem.lower() if '.' in name else name.lower().replace('-', '_').replace('/', '').replace('@', '_')
-
-
-def build_backbone(name: str, activation: str = 'auto') -> Backbone:
+def build_backbone(name: str) -> Backbone:
     """Build a backbone, frozen and in evaluation mode, on the CPU.
 
     Args:
