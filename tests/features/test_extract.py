@@ -268,10 +268,10 @@ def test_large_encodes_are_announced(
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(extract, "LARGE", 0)
     features_of(paths, encoding, store, desc="test")
-    said = capsys.readouterr().out
-    assert said.startswith("test: 0.0 GB of features go to ")
-    assert "FEATURES.CACHE False streams them" in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("test: 0.0 GB of features go to ")
+    assert "FEATURES.CACHE False encodes on the fly" in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_disk_that_is_too_small_is_told_before_encoding(
