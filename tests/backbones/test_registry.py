@@ -66,7 +66,7 @@ def test_a_name_is_registered_once() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("rn50", "did you mean RN50"), ("some/where.pt", "no such file: some/where.pt")],
+    [("rn5", "did you mean RN50"), ("some/where.pt", "no such file: some/where.pt")],
 )
 def test_unknown_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
