@@ -5,7 +5,6 @@ No format is read in a way that runs code of the file; see SECURITY.md.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +68,13 @@ def _read(path: Path) -> Any:
             return read_torchscript(path)
     elif path.suffix == ".safetensors" or _starts_as_safetensors(path):
         return _read_safetensors(path)
-    with warnings.catch_warnings():
-        # of TypedStorage, on the legacy format
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            return load_on_cpu(path)
-        except UnreadableFile as error:
-            raise UserError(
-                f"{path}: neither a TorchScript archive, a safetensors file nor a state dict, or "
-                f"it is truncated ({error}); fetch it again."
-            ) from error
+    try:
+        return load_on_cpu(path)
+    except UnreadableFile as error:
+        raise UserError(
+            f"{path}: neither a TorchScript archive, a safetensors file nor a state dict, or it is "
+            f"truncated ({error}); fetch it again."
+        ) from error
 
 
 def _starts_as_safetensors(path: Path) -> bool:
