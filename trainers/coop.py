@@ -9,7 +9,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from vtclip.backbones import Backbone
+from vtclip.backbones import PromptLearningBackbone
 from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
@@ -46,14 +46,21 @@ class CoOp(FrozenCLIPTrainer):
         """Return the prompt learner.
 
         Raises:
-            UserError: there is no text encoder, or a prompt is too long for it.
+            UserError: there is no text encoder, it cannot be entered by embeddings, or a prompt is
+                too long for it.
         """
         if not isinstance(self.provider, ImageProvider):
             raise UserError(
                 "DATASET.FEATURE_BANK: has no text encoder, which CoOp trains through; use images."
             )
         self._texts: Tensor | None = None
-        self.backbone: Backbone = self.provider.encoding.backbone
+        backbone = self.provider.encoding.backbone
+        if not isinstance(backbone, PromptLearningBackbone):
+            raise UserError(
+                f"MODEL.BACKBONE.NAME: the text encoder of {backbone.name} takes texts only, and "
+                "CoOp learns token embeddings; choose another backbone or trainer."
+            )
+        self.backbone: PromptLearningBackbone = backbone
         names = [name.replace("_", " ") for name in self.classnames]
         context = self._initial_context(len(names))
         # one token each, which the context vectors take the place of

@@ -38,22 +38,10 @@ class Cache(nn.Module):
         self.register_buffer("labels", labels.clone())
 
 
-@TRAINER_REGISTRY.register()
-class TipAdapter(FrozenCLIPTrainer):
-    """Zero-shot CLIP plus a cache; nothing is trained, alpha and beta are searched."""
+class CacheTrainer(FrozenCLIPTrainer):
+    """What both share: the logits with a cache, and the search of alpha and beta."""
 
-    OPTIONS = {
-        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
-        "ALPHA": Option(1.17, "before validation chooses", low=0),
-        "BETA": Option(5.5, "before validation chooses", above=0),
-    }
-    PROTOCOL = AUGMENTATION
     no_transfer_reason = "the cache of Tip-Adapter holds images of its own classes alone."
-
-    def fit(self) -> dict[str, Tensor]:
-        """Return "keys" [N, D] and "labels" [N] of the cache."""
-        keys, labels = self.build_cache()
-        return {"keys": keys, "labels": labels}
 
     def build_cache(self) -> tuple[Tensor, Tensor]:
         """Return keys and labels of the training images, from AUGMENT_EPOCHS views."""
@@ -61,8 +49,8 @@ class TipAdapter(FrozenCLIPTrainer):
         return build_keys([view.global_features for view in views]), labels
 
     def cache(self) -> tuple[Tensor, Tensor]:
-        """Return the keys and labels that are in use."""
-        return self.fitted["keys"], self.fitted["labels"]
+        """Return the keys [N, D] and labels [N] that are in use."""
+        raise NotImplementedError
 
     def logits(self, features: Features) -> Tensor:
         """Return zero-shot CLIP's logits [B, K] plus alpha times the cache's."""
@@ -91,7 +79,28 @@ class TipAdapter(FrozenCLIPTrainer):
 
 
 @TRAINER_REGISTRY.register()
-class TipAdapterF(TipAdapter):
+class TipAdapter(CacheTrainer):
+    """Zero-shot CLIP plus a cache; nothing is trained, alpha and beta are searched."""
+
+    OPTIONS = {
+        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
+        "ALPHA": Option(1.17, "before validation chooses", low=0),
+        "BETA": Option(5.5, "before validation chooses", above=0),
+    }
+    PROTOCOL = AUGMENTATION
+
+    def fit(self) -> dict[str, Tensor]:
+        """Return "keys" [N, D] and "labels" [N] of the cache."""
+        keys, labels = self.build_cache()
+        return {"keys": keys, "labels": labels}
+
+    def cache(self) -> tuple[Tensor, Tensor]:
+        """Return the fitted keys and labels."""
+        return self.fitted["keys"], self.fitted["labels"]
+
+
+@TRAINER_REGISTRY.register()
+class TipAdapterF(CacheTrainer):
     """Tip-Adapter whose keys are trained, at the configured alpha and beta, before the search."""
 
     OPTIONS = {
@@ -118,10 +127,6 @@ class TipAdapterF(TipAdapter):
     def build_head(self) -> Cache:
         """Return the cache, to be trained."""
         return Cache(*self.build_cache())
-
-    def fit(self) -> dict[str, Tensor]:
-        """Return nothing: the cache is the head."""
-        return {}
 
     def cache(self) -> tuple[Tensor, Tensor]:
         """Return the trained keys, and the labels."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from vtclip.errors import UserError
 from vtclip.files import atomic_path, write_text
+from vtclip.torch_files import UnreadableFile, load_on_cpu
 
 BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
@@ -40,10 +40,10 @@ def load(path: Path) -> dict[str, Any]:
         UserError: it is missing, truncated, or holds more than tensors and plain values.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_on_cpu(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint.") from None
-    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+    except UnreadableFile as error:
         raise UserError(
             f"{path}: not a checkpoint of this project, or truncated; train the seed again."
         ) from error

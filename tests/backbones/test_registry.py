@@ -44,6 +44,23 @@ def test_the_documented_example_trains(my_backbone: Path, run_train) -> None:
     assert read_result(my_backbone / "run" / "result.json").backbone == "colours"
 
 
+def test_coop_needs_a_text_encoder_with_embeddings(my_backbone: Path, run_train, capfd) -> None:
+    arguments = [
+        *("--plugin", "my_backbone", "--trainer", "CoOp"),
+        *("--config-file", str(ROOT / "configs" / "trainers" / "CoOp" / "tiny.yaml")),
+        *("--output-dir", str(my_backbone / "run"), "MODEL.BACKBONE.NAME", "colours"),
+        *("DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1"),
+    ]
+    assert run_train(*arguments) == 2
+    assert "error: MODEL.BACKBONE.NAME: the text encoder of colours" in capfd.readouterr().err
+
+
+def test_tiny_is_light_and_resizes_as_clip_does() -> None:
+    tiny = build_backbone("tiny")
+    assert tiny.interpolation == "bicubic"
+    assert tiny.is_light
+
+
 def test_an_entry_point_is_a_name(my_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints(
         [EntryPoint("by_entry_point", "my_backbone:ColourBackbone", build.ENTRY_POINT_GROUP)]
@@ -66,7 +83,7 @@ def test_a_name_is_registered_once() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("rn50", "did you mean RN50"), ("some/where.pt", "no such file: some/where.pt")],
+    [("rn5", "did you mean RN50"), ("some/where.pt", "no such file: some/where.pt")],
 )
 def test_unknown_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from vtclip.backbones.base import (
     Backbone,
-    TokenizedPrompts,
     VisualTokens,
     fingerprint_of,
 )
@@ -51,13 +50,7 @@ class StubBackbone(Backbone):
         wanted = {"joint": joint, "backbone": spatial, None: None}[tokens]
         return Features(joint.mean(1), wanted)
 
-    def tokenize(self, prompts: Sequence[str]) -> TokenizedPrompts:
-        raise NotImplementedError
-
-    def embed(self, ids: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def encode_embeddings(self, embeddings: Tensor, ends: Tensor) -> Tensor:
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
         raise NotImplementedError
 
 

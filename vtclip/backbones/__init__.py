@@ -5,18 +5,34 @@ third party adds one with :func:`register_backbone`, or with an entry point of t
 `vtclip.backbones`; docs/backbones.md works through an example.
 """
 
-from vtclip.backbones.base import Backbone, TokenizedPrompts, VisualTokens
-from vtclip.backbones.build import available_backbones, build_backbone, check_backbone
+from vtclip.backbones.base import (
+    Backbone,
+    PromptLearningBackbone,
+    TokenizedPrompts,
+    VisualTokens,
+)
+from vtclip.backbones.build import (
+    Activation,
+    available_backbones,
+    backbone_label,
+    build_backbone,
+    canonical_name,
+    check_backbone,
+)
 from vtclip.backbones.registry import register_backbone
 from vtclip.image_features import Features
 
 __all__ = [
+    "Activation",
     "Backbone",
     "Features",
+    "PromptLearningBackbone",
     "TokenizedPrompts",
     "VisualTokens",
     "available_backbones",
+    "backbone_label",
     "build_backbone",
+    "canonical_name",
     "check_backbone",
     "register_backbone",
 ]

@@ -17,6 +17,8 @@ VisualTokens = Literal["joint", "backbone"]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
+LIGHT_PARAMETERS = 10_000_000
+
 
 class TokenizedPrompts(NamedTuple):
     """Prompts as the text encoder reads them.
@@ -34,8 +36,8 @@ class Backbone(nn.Module, ABC):
     """A frozen CLIP-like model: images and prompts in, features out.
 
     A subclass sets the attributes and writes the abstract methods; it is registered by
-    :func:`vtclip.backbones.register_backbone`. Its parameters never require a gradient, yet
-    gradients flow through :meth:`encode_embeddings` to what is given (CoOp needs that).
+    :func:`vtclip.backbones.register_backbone`. Its parameters never require a gradient. A text
+    encoder that can be entered by token embeddings derives from :class:`PromptLearningBackbone`.
 
     Attributes:
         name: the name it was built by.
@@ -43,7 +45,8 @@ class Backbone(nn.Module, ABC):
         backbone_dim: C, width of the spatial features before the joint space.
         image_size: side of the square input, in pixels.
         mean, std: what the three channels (red, green, blue; 0 to 1) are normalised by.
-        fingerprint: hexadecimal digest of the weights.
+        interpolation: how its images are resized: "bicubic", as CLIP's, "bilinear" or "nearest".
+        fingerprint: hexadecimal digest of the weights and of what else decides the features.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Backbone(nn.Module, ABC):
     image_size: int
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+    interpolation: str = "bicubic"
     fingerprint: str
 
     @property
@@ -68,6 +72,31 @@ class Backbone(nn.Module, ABC):
             tokens: the kind of spatial features: "joint" for S tokens in the joint space,
                 "backbone" for those before it, None for the global features alone.
         """
+
+    @abstractmethod
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Encode N prompts to text features [N, D], not normalised.
+
+        Raises:
+            UserError: a prompt is longer than the text encoder's context.
+        """
+
+    @property
+    def is_light(self) -> bool:
+        """Whether it has fewer than 10 million parameters.
+
+        A light backbone stays in fp32 under FEATURES.PRECISION auto, and its images are read
+        without worker processes: encoding them takes less time than a worker takes to start.
+        """
+        return sum(parameter.numel() for parameter in self.parameters()) < LIGHT_PARAMETERS
+
+
+class PromptLearningBackbone(Backbone):
+    """A backbone whose text encoder can be entered by token embeddings.
+
+    Prompt learning (CoOp) trains some of the embeddings: gradients flow through
+    :meth:`encode_embeddings` to what is given. :meth:`encode_text` is made of the three steps.
+    """
 
     @abstractmethod
     def tokenize(self, prompts: Sequence[str]) -> TokenizedPrompts:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 from vtclip.backbones.base import Backbone
 from vtclip.backbones.builtin import build_from_file
-from vtclip.backbones.registry import BackboneFactory, factories
+from vtclip.backbones.registry import BackboneFactory, factories, fold
 from vtclip.errors import UserError, unknown_name
 
 ENTRY_POINT_GROUP = "vtclip.backbones"
+
+Activation = Literal["auto", "quick_gelu", "gelu"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 
 def available_backbones() -> list[str]:
@@ -18,12 +26,49 @@ def available_backbones() -> list[str]:
     return sorted({*factories, *entry_points(group=ENTRY_POINT_GROUP).names})
 
 
+def canonical_name(name: str) -> str:
+    """Return a backbone's name as it is registered.
+
+    Case, spaces and the signs - _ / @ make no difference: rn50 is RN50, vit_b32 is ViT-B/32. What
+    is no registered name, such as the path of a file, is returned as it is. A registered name
+    comes before a file of that name, which is reached as ./name.
+
+    Raises:
+        UserError: two installed packages have names that differ in nothing else.
+    """
+    names = available_backbones()
+    if name in names:
+        return name
+    alike = [known for known in names if fold(known) == fold(name)]
+    if len(alike) > 1:
+        raise UserError(
+            f"MODEL.BACKBONE.NAME: {name!r} may be {' or '.join(alike)}; write one of them exactly."
+        )
+    return alike[0] if alike else name
+
+
+def backbone_label(name: str) -> str:
+    """Return a backbone's name for use in file names.
+
+    ViT-B/32 is vit_b32, ViT-L/14@336px is vit_l14_336px. A path is its stem and 8 hexadecimal
+    digits of the SHA-256 of the absolute path.
+    """
+    name = canonical_name(name)
+    is_registered = name in available_backbones()
+    if not is_registered and (Path(name).is_file() or Path(name).suffix):
+        digest = hashlib.sha256(os.fsencode(Path(name).resolve())).hexdigest()
+        return f"{Path(name).stem}-{digest[:8]}"
+    plain = name.casefold().replace("/", "").translate(str.maketrans("-@ ", "___"))
+    return quote(plain, safe="")
+
+
 def check_backbone(name: str) -> None:
     """Refuse a name that :func:`build_backbone` does not know.
 
     Raises:
-        UserError: neither a registered name nor a file.
+        UserError: neither a registered name in any spelling nor a file.
     """
+    name = canonical_name(name)
     names = available_backbones()
     if name in names or Path(name).is_file():
         return
@@ -32,19 +77,37 @@ def check_backbone(name: str) -> None:
     raise unknown_name("MODEL.BACKBONE.NAME", name, names)
 
 
-def build_backbone(name: str) -> Backbone:
+def build_backbone(name: str, activation: Activation = "auto") -> Backbone:
     """Build a backbone, frozen and in evaluation mode, on the CPU.
 
     Args:
-        name: a registered name, an entry point's, or the path of a CLIP checkpoint.
+        name: a registered name in any spelling, an entry point's, or the path of a CLIP checkpoint.
+        activation: of the transformers of a CLIP in OpenAI's layout: "quick_gelu", "gelu", or
+            "auto" for QuickGELU, with a printed line where the file is none of OpenAI's.
 
     Raises:
-        UserError: the name is unknown, or its weights are missing or broken.
+        UserError: the name or the activation is unknown, the backbone has no choice of it, or its
+            weights are missing or broken.
     """
+    if activation not in ACTIVATIONS:
+        raise unknown_name("MODEL.BACKBONE.ACTIVATION", activation, ACTIVATIONS)
     check_backbone(name)
-    backbone = _factory(name)(name)
+    name = canonical_name(name)
+    factory = _factory(name)
+    options: dict[str, Any] = {}
+    if _takes_activation(factory):
+        options["activation"] = activation
+    elif activation != "auto":
+        raise UserError(
+            f"MODEL.BACKBONE.ACTIVATION: backbone {name} has no choice of it; leave it at auto."
+        )
+    backbone = factory(name, **options)
     backbone.requires_grad_(False)
     return backbone.eval()
+
+
+def _takes_activation(factory: BackboneFactory) -> bool:
+    return "activation" in inspect.signature(factory).parameters
 
 
 def _factory(name: str) -> BackboneFactory:
@@ -53,4 +116,4 @@ def _factory(name: str) -> BackboneFactory:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
         factory: BackboneFactory = entry_point.load()
         return factory
-    return lambda path: build_from_file(path, Path(path))
+    return build_from_file

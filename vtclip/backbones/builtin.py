@@ -3,31 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vtclip.backbones.base import Backbone
-from vtclip.backbones.pretrained import OPENAI_WEIGHTS, TINY_WEIGHTS, find_or_download
+from vtclip.backbones.pretrained import (
+    OPENAI_WEIGHTS,
+    TINY_WEIGHTS,
+    find_or_download,
+    remembered_sha256,
+)
 from vtclip.backbones.registry import register_backbone
+
+# "auto" is QuickGELU, which every model of OpenAI's was trained with
+Choice = Literal["auto", "quick_gelu", "gelu"]
 
 
 @register_backbone(*OPENAI_WEIGHTS)
-def build_openai(name: str) -> Backbone:
+def build_openai(name: str, activation: Choice = "auto") -> Backbone:
     """Build one of OpenAI's models from its published weights."""
-    return build_from_file(name, find_or_download(name))
+    return _build(name, find_or_download(name), activation)
 
 
 @register_backbone("tiny")
-def build_tiny(name: str) -> Backbone:
+def build_tiny(name: str, activation: Choice = "auto") -> Backbone:
     """Build the small CLIP whose weights come with this package; see docs/tiny.md."""
-    return build_from_file(name, TINY_WEIGHTS)
+    return _build(name, TINY_WEIGHTS, activation)
 
 
-def build_from_file(name: str, path: Path) -> Backbone:
+def build_from_file(path: str, activation: Choice = "auto") -> Backbone:
     """Build a CLIP of OpenAI's layout from a file of weights.
+
+    The file does not tell which activation it was trained with. QuickGELU is taken unless another
+    is given; where that is a guess, a printed line says so.
 
     Raises:
         UserError: the file is no such thing.
     """
+    backbone = _build(path, Path(path), activation)
+    if activation == "auto" and not _is_known(Path(path)):
+        print(
+            f"{path}: not one of OpenAI's files, and weights do not tell their activation; "
+            "QuickGELU is taken, as in OpenAI's models. For weights trained with GELU (open_clip's "
+            "models without -quickgelu in their names) set MODEL.BACKBONE.ACTIVATION gelu."
+        )
+    return backbone
+
+
+def _build(name: str, path: Path, activation: Choice) -> Backbone:
     from vtclip.backbones.checkpoint_files import read_clip_state_dict
     from vtclip.backbones.openai_clip import OpenAIBackbone
 
-    return OpenAIBackbone(name, read_clip_state_dict(path))
+    chosen: Literal["quick_gelu", "gelu"] = "gelu" if activation == "gelu" else "quick_gelu"
+    return OpenAIBackbone(name, read_clip_state_dict(path), chosen, source=str(path))
+
+
+def _is_known(path: Path) -> bool:
+    """Tell whether a file is one of OpenAI's or the weights of tiny."""
+    from vtclip.backbones.checkpoint_files import may_be_openais
+
+    if path.stat().st_size == TINY_WEIGHTS.stat().st_size:
+        return path.read_bytes() == TINY_WEIGHTS.read_bytes()
+    # no other format than OpenAI's is worth a digest
+    return may_be_openais(path) and remembered_sha256(path) in {
+        sha256 for sha256, _ in OPENAI_WEIGHTS.values()
+    }

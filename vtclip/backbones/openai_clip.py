@@ -7,27 +7,29 @@ text encoder runs at the length of the longest prompt.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtclip.backbones.base import (
-    Backbone,
+    PromptLearningBackbone,
     TokenizedPrompts,
     VisualTokens,
     fingerprint_of,
 )
-from vtclip.backbones.clip_package import build_model, tokenize
+from vtclip.backbones.clip_layout import empty_clip
+from vtclip.backbones.clip_package import tokenize
 from vtclip.backbones.folding import fold_batch_norms
 from vtclip.errors import UserError
 from vtclip.image_features import Features
 
 
 class AttentionPool(nn.Module):
-    """CLIP's attention pooling, asked by every location instead of by the mean alone."""
+    """CLIP's attention pooling, with each location as a query instead of the mean alone."""
 
     def __init__(self, pool: Any) -> None:
         super().__init__()
@@ -41,7 +43,7 @@ class AttentionPool(nn.Module):
 
         Args:
             feature_map: [B, C, H, W] at the resolution of the positional embedding.
-            every_location: whether to ask from each location too.
+            every_location: whether each location is a query too.
 
         Returns:
             [B, 1 (+ H * W), D], global features first, locations in row-major order after.
@@ -114,21 +116,43 @@ def run_blocks(transformer: Any, x: Tensor, mask: Tensor | None) -> Tensor:
     return x.transpose(0, 1)
 
 
-class OpenAIBackbone(Backbone):
+def use_gelu(transformer: Any) -> None:
+    """Put GELU in the place of QuickGELU, x sigmoid(1.702 x), in each block."""
+    for block in transformer.resblocks:
+        block.mlp.gelu = nn.GELU()
+
+
+class OpenAIBackbone(PromptLearningBackbone):
     """A CLIP of OpenAI's layout, in fp32.
 
     Args:
         name: what it is called in results.
         state_dict: the weights, under OpenAI's names.
+        activation: of the transformers: "quick_gelu", as OpenAI's models have it, or "gelu".
+        source: the file of the weights, for messages; the name where there is none.
+
+    Raises:
+        UserError: the weights are not those of a CLIP of this layout.
     """
 
-    def __init__(self, name: str, state_dict: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        name: str,
+        state_dict: dict[str, Tensor],
+        activation: Literal["quick_gelu", "gelu"] = "quick_gelu",
+        source: str = "",
+    ) -> None:
         super().__init__()
         self.name = name
-        self.fingerprint = fingerprint_of(state_dict)
-        model = build_model(dict(state_dict)).float()
-        # build_model rounds to fp16 on its way; an fp32 checkpoint keeps its digits
+        model = empty_clip(state_dict, source or name).float().to_empty(device="cpu")
         model.load_state_dict(state_dict)
+        self.fingerprint = fingerprint_of(state_dict)
+        if activation == "gelu":
+            # hashed anew: tables compare the first digits alone
+            self.fingerprint = hashlib.sha256(f"{self.fingerprint} gelu".encode()).hexdigest()
+            use_gelu(model.transformer)
+            if not hasattr(model.visual, "attnpool"):
+                use_gelu(model.visual.transformer)
         self.embed_dim = model.text_projection.shape[1]
         self.image_size = model.visual.input_resolution
         is_resnet = hasattr(model.visual, "attnpool")

@@ -5,12 +5,17 @@ Addresses and digests are those of the `clip` package (github.com/openai/CLIP, c
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from vtclip.errors import UserError
+from vtclip.files import read_json, sha256_of_file, write_json
+
+DIGESTS = "digests.json"
 
 TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny.pt"
 
@@ -39,19 +44,66 @@ def weights_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("vtclip") / "weights"
 
 
+def remembered_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file; it is computed again where size or time have changed.
+
+    Digests are kept in the file digests.json of :func:`weights_folder`, by absolute path.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    record = weights_folder() / DIGESTS
+    try:
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns]
+        known = _read_digests(record)
+        match known.get(str(path.absolute())):
+            case [size, time, str() as digest] if [size, time] == state:
+                return digest
+        digest = sha256_of_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    # a folder that cannot be written costs a digest on each start, nothing else
+    with contextlib.suppress(UserError):
+        write_json(record, {**known, str(path.absolute()): [*state, digest]})
+    return digest
+
+
+def _read_digests(record: Path) -> dict[str, Any]:
+    """Return what is recorded; nothing where the record is absent or damaged."""
+    try:
+        known = read_json(record)
+    except UserError:
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def find_or_download(name: str) -> Path:
     """Return the file of an OpenAI model's weights; it is downloaded on first use.
 
-    A file that the `clip` package fetched to ~/.cache/clip is taken as it is.
+    A file that the `clip` package fetched to ~/.cache/clip is used where it is. Either file is
+    compared with its known SHA-256. Another file in ~/.cache/clip is passed over with a printed
+    line; one in the folder of this package is kept from being overwritten by an error.
 
     Raises:
-        UserError: it is not there and cannot be downloaded; says which file to put where.
+        UserError: the file is another one, or it is not there and cannot be downloaded; says
+            which file to put where.
     """
     sha256, file_name = OPENAI_WEIGHTS[name]
     target = weights_folder() / file_name
-    for place in (target, Path.home() / ".cache" / "clip" / file_name):
-        if place.is_file():
-            return place
+    theirs = Path.home() / ".cache" / "clip" / file_name
+    if target.is_file():
+        if remembered_sha256(target) != sha256:
+            raise UserError(
+                f"{target}: not OpenAI's {name} (another SHA-256 than is known), not used; delete "
+                "or move it, and the right file is downloaded; to use it, give its path as "
+                "MODEL.BACKBONE.NAME."
+            )
+        return target
+    if theirs.is_file():
+        if remembered_sha256(theirs) == sha256:
+            return theirs
+        print(f"{theirs}: not OpenAI's {name} (another SHA-256 than is known), not used.")
     # the network's modules are slow to import, and used once a model
     from vtclip.download import download
 

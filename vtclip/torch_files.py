@@ -1,0 +1,71 @@
+"""Files that torch.save wrote, read without running code from them."""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# what torch.load and its restricted unpickler raise for damaged and hostile files
+_ERRORS = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    pickle.UnpicklingError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    struct.error,
+)
+
+
+# the zip entry that tells a TorchScript archive
+_SIGN = b"constants.pkl"
+
+
+class UnreadableFile(Exception):
+    """A file that torch.load refuses; the message is the first line of the reason."""
+
+
+def load_on_cpu(path: Path) -> Any:
+    """Read tensors and plain values onto the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableFile: it is damaged, or holds more than tensors and plain values.
+    """
+    try:
+        if _may_be_torchscript(path):
+            raise UnreadableFile("a TorchScript archive, whose code is not run")
+        with path.open("rb") as file, warnings.catch_warnings():
+            # of old storages and of odd protocols; what cannot be read is an error anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except _ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableFile(reason[:120]) from error
+
+
+def _may_be_torchscript(path: Path) -> bool:
+    """Tell whether torch.load might give a file to torch.jit.load.
+
+    PyTorch before 2.6 does that under weights_only=True too. All bytes are searched, since two
+    readers of zip files may find different entries in a forged one.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(_SIGN) >= 0
