@@ -168,7 +168,9 @@ def run_seed(args: argparse.Namespace, cfg: Any, model_dir: str) -> None:
             print(f"{seeded}: {cfg.SEED}")
             if torch.cuda.is_available() and cfg.USE_CUDA:
                 torch.backends.cudnn.benchmark = True
-            print("** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n")
+            print(
+                "** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n"
+            )
             print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
             trainer = build_trainer(cfg)
             if args.eval_only:

@@ -162,8 +162,7 @@ class Cosine(FrozenCLIPTrainer):
 def test_a_plug_in_registers_a_trainer(run_train, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "cosine_plugin.py").write_text(PLUGIN)
     monkeypatch.chdir(tmp_path)
-    config = str(ROOT / "configs" / "trainers" / "ZeroshotCLIP" / "tiny.yaml")
-    arguments = ("--plugin", "cosine_plugin", "--trainer", "Cosine", "--config-file", config)
+    arguments = ("--plugin", "cosine_plugin", "--trainer", "Cosine")
     assert run_train(*arguments, "--output-dir", str(tmp_path / "run")) == 0
     result = read_result(tmp_path / "run" / "result.json")
     assert result.accuracy == result.zero_shot_accuracy
@@ -174,7 +173,7 @@ def test_a_plug_in_registers_a_trainer(run_train, tmp_path: Path, monkeypatch) -
 BAD_ARGUMENTS = {
     "trainer": (["--trainer", "VTCLI"], "did you mean VTCLIP"),
     "backbone": (["MODEL.BACKBONE.NAME", "RN51"], "did you mean RN50"),
-    "backbone without a file": (["--backbone", "RN51"], "--backbone RN51"),
+    "backbone without a file": (["--backbone", "RN51"], "did you mean RN50"),
     "weights": (["MODEL.BACKBONE.NAME", "no/such/file.pt"], "no/such/file.pt"),
     "dataset": (["DATASET.NAME", "Digit"], "did you mean Digits"),
     "key": (["OPTIM.LRR", "1"], "did you mean OPTIM.LR"),
@@ -192,7 +191,7 @@ BAD_ARGUMENTS = {
     "config file": (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such"),
     "plug-in": (["--plugin", "no_such_module"], "--plugin no_such_module"),
     "model folder": (["--eval-only", "--model-dir", "nowhere"], "nowhere/head: no checkpoint"),
-    "no model folder": (["--eval-only"], "--model-dir: missing"),
+    "no model folder": (["--eval-only"], "nothing is trained there yet"),
     "resume": (["--resume", "nowhere"], "nothing to resume"),
     "scheduler": (["OPTIM.LR_SCHEDULER", "cosin"], "did you mean cosine"),
 }

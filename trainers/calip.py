@@ -39,9 +39,7 @@ class CALIP(FrozenCLIPTrainer):
     def compare(self, features: Features) -> Similarities:
         """Return the parts of the logits, each [B, K]."""
         assert features.spatial_features is not None  # tokens() names them
-        return similarities(
-            features.global_features, features.spatial_features, self.text_features
-        )
+        return similarities(features.global_features, features.spatial_features, self.text_features)
 
     def search(self) -> Search:
         """Choose b2 and b3."""

@@ -21,6 +21,7 @@ C_VALUES = geometric(0.1, 1e5, 13)
 class LinearProbe(FrozenCLIPTrainer):
     """Fits by L-BFGS, once for every C, and keeps the fit that is best on validation."""
 
+    _found: Search | None = None
     no_transfer_reason = "a linear probe has no texts, so no classes but its own."
 
     def fit(self) -> dict[str, Tensor]:
@@ -43,6 +44,6 @@ class LinearProbe(FrozenCLIPTrainer):
         g = F.normalize(features.global_features, dim=-1)
         return F.linear(g, self.fitted["weight"], self.fitted["bias"])
 
-    def search(self) -> Search:
+    def search(self) -> Search | None:
         """Return the search of C that the fit was made by."""
         return self._found

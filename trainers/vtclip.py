@@ -174,9 +174,7 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def _clip_weight(self) -> float:
         """Return the weight on zero-shot CLIP's logits: as chosen, else as configured."""
-        return float(
-            self.selected_params.get("clip_logit_weight", self.options.CLIP_LOGIT_WEIGHT)
-        )
+        return float(self.selected_params.get("clip_logit_weight", self.options.CLIP_LOGIT_WEIGHT))
 
     def _precision(self) -> AbstractContextManager[Any]:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""

@@ -13,7 +13,7 @@ from vtclip.errors import UserError
 from vtclip.fewshot import Entry, digest_of
 from vtclip.prompts import TEMPLATES, check_template
 
-SPLITS = {"train": "train_x", "val": "val", "test": "test"}
+SPLITS = ("train", "val", "test")
 
 
 class Record(Protocol):
@@ -27,10 +27,14 @@ class Record(Protocol):
 class DasslDataset(Protocol):
     """What every dataset of Dassl has."""
 
-    train_x: Sequence[Record]
-    val: Sequence[Record] | None
-    test: Sequence[Record]
-    classnames: Sequence[str]
+    @property
+    def train_x(self) -> Sequence[Record]: ...
+    @property
+    def val(self) -> Sequence[Record] | None: ...
+    @property
+    def test(self) -> Sequence[Record]: ...
+    @property
+    def classnames(self) -> Sequence[str]: ...
 
 
 @runtime_checkable
@@ -92,28 +96,24 @@ def describe_dataset(dataset: DasslDataset, cfg: CfgNode) -> DatasetFacts:
     """
     # as given: a link to another disk is a part of the paths below it
     root = Path(cfg.DATASET.ROOT).expanduser().absolute()
-    items = {split: list(getattr(dataset, name) or []) for split, name in SPLITS.items()}
-    described = isinstance(dataset, DescribedDataset)
-    if described and dataset.test_only:
+    train, val, test = dataset.train_x, dataset.val or [], dataset.test
+    items: dict[str, list[Record]] = {"train": [*train], "val": [*val], "test": [*test]}
+    classnames = [str(name) for name in dataset.classnames]
+    if not isinstance(dataset, DescribedDataset):
+        own = TEMPLATES.get(cfg.DATASET.NAME, TEMPLATES["ImageNet"])
+        lists = {split: [_entry(item, root) for item in items[split]] for split in ("train", "val")}
+        template = check_template(cfg.DATASET.TEMPLATE or own)
+        return DatasetFacts(items, classnames, template, root, lists)
+    if dataset.test_only:
         items["train"] = []
-    own_template = (
-        dataset.template
-        if described
-        else TEMPLATES.get(cfg.DATASET.NAME, TEMPLATES["ImageNet"])
-    )
-    lists = (
-        dict(dataset.few_shot_lists)
-        if described
-        else {split: [_entry(item, root) for item in items[split]] for split in ("train", "val")}
-    )
     return DatasetFacts(
-        items=items,
-        classnames=[str(name) for name in dataset.classnames],
-        template=check_template(cfg.DATASET.TEMPLATE or own_template),
-        root=root,
-        few_shot_lists=lists,
-        comparable=dataset.comparable if described else True,
-        feature_bank=dataset.feature_bank if described else None,
+        items,
+        classnames,
+        check_template(cfg.DATASET.TEMPLATE or dataset.template),
+        root,
+        dict(dataset.few_shot_lists),
+        dataset.comparable,
+        dataset.feature_bank,
     )
 
 

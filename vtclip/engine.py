@@ -37,7 +37,7 @@ from vtclip.features import Features
 from vtclip.method import MethodFacts
 from vtclip.prompts import templates_for
 from vtclip.protocol import optimizer_departures, resolve_epochs
-from vtclip.results import RESULT_FILE, Search, write_result
+from vtclip.results import Search, write_result
 from vtclip.run_features import RunFeatures, build_provider
 from vtclip.run_folder import finished_result, locked
 from vtclip.run_record import identity_of_run, record_of_run, write_run_files
@@ -62,6 +62,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
 
     schedule_by_step = False
     head: nn.Module | None
+    train_loader_x: Any
     provider: FeatureProvider
 
     # ---- hooks: what a method fills in
@@ -177,6 +178,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         self.selected_params: dict[str, float] = {}
         self.fitted: dict[str, Tensor] = {}
         self.evaluated = ""
+        self.fits = type(self).fit is not FrozenCLIPTrainer.fit
         self._trains = False
         # the head starts alike whatever was drawn, cached or downloaded before
         self._seed(0)
@@ -311,31 +313,17 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         return self.logits(input)
 
     def _search(self) -> None:
-        """Search hyper-parameters, unless an evaluated run has chosen them before.
-
-        Raises:
-            UserError: a transfer whose run has not recorded what it chose.
-        """
+        """Search hyper-parameters, unless an evaluated run has chosen them before."""
         if self.search_result is not None:
             return
         with self.stopwatch("search"):
             self.search_result = self.search()
         if self.search_result is None:
             return
-        if self.evaluated and self.cfg.TRAINER.TRANSFER:
-            raise UserError(
-                f"{self.evaluated}: has no {RESULT_FILE} that says which "
-                f"{', '.join(self.search_result.chosen)} to take; finish its run first."
-            )
         self.selected_params = self.search_result.chosen
         print(f"Chosen on val: {self.selected_params}")
 
     # ---- small parts
-
-    @property
-    def fits(self) -> bool:
-        """Whether the method fills in :meth:`fit`."""
-        return type(self).fit is not FrozenCLIPTrainer.fit
 
     def _seed(self, part: int) -> None:
         """Seed Python, NumPy and PyTorch for a part of the run: 0 the start, e + 1 epoch e."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-
 # path relative to the data root, label, class name
 Entry = tuple[str, int, str]
 

@@ -143,9 +143,7 @@ def _read(path: str) -> dict[str, Any]:
     return read_file(Path(path).expanduser()) if path else {}
 
 
-def _dataset_file(
-    arguments: RunArguments, named: Mapping[str, Any], configs: Path
-) -> Path | None:
+def _dataset_file(arguments: RunArguments, named: Mapping[str, Any], configs: Path) -> Path | None:
     """Return the file of the dataset; None where a key alone names it."""
     if arguments.dataset_file:
         return Path(arguments.dataset_file).expanduser()

@@ -59,7 +59,8 @@ class RunFeatures:
         if self._cfg.TRAINER.TRANSFER and split != "test":
             raise UserError(
                 f"TRAINER.TRANSFER: {self._cfg.TRAINER.NAME} would read {split} images of classes "
-                "that it was not trained on; a transfer evaluates what was trained before."
+                "that it was not trained on; finish its run first, so that its result.json says "
+                "what was chosen."
             )
         require_items(self._facts, split, self._cfg)
 

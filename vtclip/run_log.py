@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from dassl.utils import setup_logger
 
@@ -17,6 +17,7 @@ class Borrowed:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the stream."""
         return getattr(self._stream, name)
 
     def close(self) -> None:
@@ -28,7 +29,7 @@ class Borrowed:
 def logged(folder: str) -> Iterator[None]:
     """Copy standard output to log.txt in a folder while the block runs."""
     console = sys.stdout
-    sys.stdout = Borrowed(console)  # type: ignore[assignment]  # has what a stream has
+    sys.stdout = cast(TextIO, Borrowed(console))
     try:
         setup_logger(folder)
         yield

@@ -53,7 +53,7 @@ def test_only_configurations_that_say_something_are_there() -> None:
 @pytest.mark.parametrize("stem", BACKBONES)
 def test_a_configuration_of_vtclip_is_its_protocol(stem: str) -> None:
     cfg = merged(CONFIGS / "trainers" / "VTCLIP" / f"{stem}.yaml")
-    assert cfg.MODEL.BACKBONE.NAME == BACKBONES[stem]
+    assert BACKBONES[stem] == cfg.MODEL.BACKBONE.NAME
     expected = protocol_of("VTCLIP")
     expected.MODEL.BACKBONE.NAME = BACKBONES[stem]
     for one in (cfg, expected):

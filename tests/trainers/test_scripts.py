@@ -154,6 +154,4 @@ def test_cross_dataset(run: Run, tmp_path: Path) -> None:
         "configs/datasets/dtd.yaml",
         "configs/datasets/eurosat.yaml",
     ]
-    assert {option(call, "--model-dir") for call in targets} == {
-        "output/digits/VTCLIP/tiny_4shots"
-    }
+    assert {option(call, "--model-dir") for call in targets} == {"output/digits/VTCLIP/tiny_4shots"}
