@@ -127,7 +127,7 @@ class Checkpointing:
         print(f"Load {path}")
 
     def _recall(self, path: Path) -> None:
-        """Take over what the evaluated run chose; a new search might see other images or classes."""
+        """Take over what the evaluated run chose; a new search might see other images."""
         if path.is_file():
             result = read_result(path)
             self.search_result = result.search

@@ -19,22 +19,37 @@ SPLITS = ("train", "val", "test")
 class Record(Protocol):
     """One image of a list, as Dassl's Datum."""
 
-    impath: str
-    label: int
-    classname: str
+    @property
+    def impath(self) -> str:
+        """Path of the file."""
+
+    @property
+    def label(self) -> int:
+        """Number of the class."""
+
+    @property
+    def classname(self) -> str:
+        """Name of the class."""
 
 
 class DasslDataset(Protocol):
     """What every dataset of Dassl has."""
 
     @property
-    def train_x(self) -> Sequence[Record]: ...
+    def train_x(self) -> Sequence[Record]:
+        """Training images."""
+
     @property
-    def val(self) -> Sequence[Record] | None: ...
+    def val(self) -> Sequence[Record] | None:
+        """Validation images."""
+
     @property
-    def test(self) -> Sequence[Record]: ...
+    def test(self) -> Sequence[Record]:
+        """Test images."""
+
     @property
-    def classnames(self) -> Sequence[str]: ...
+    def classnames(self) -> Sequence[str]:
+        """Names of the classes, in the order of labels."""
 
 
 @runtime_checkable

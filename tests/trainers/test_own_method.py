@@ -16,7 +16,7 @@ from vtclip.results import read_result
 from ..conftest import ROOT
 
 # GDA-CLIP (arXiv 2402.04087): Gaussian discriminant analysis beside zero-shot CLIP
-METHOD = '''"""GDA-CLIP (arXiv 2402.04087): classes as Gaussians of one covariance, beside zero-shot CLIP."""
+METHOD = '''"""GDA-CLIP (arXiv 2402.04087): Gaussians of one covariance beside zero-shot CLIP."""
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
