@@ -13,14 +13,13 @@ from vtclip.backbones.base import (
     VisualTokens,
 )
 from vtclip.backbones.build import (
-    Activation,
     available_backbones,
     backbone_label,
     build_backbone,
     canonical_name,
     check_backbone,
 )
-from vtclip.backbones.registry import register_backbone
+from vtclip.backbones.registry import Activation, register_backbone
 
 __all__ = [
     "Activation",
