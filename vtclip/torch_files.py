@@ -75,7 +75,7 @@ def _may_be_torchscript(path: Path) -> bool:
 
 
 def _is_tar(path: Path) -> bool:
-    """Tell whether torch.load might unpack a file as tar, which PyTorch before 2.6 does unsafely."""
+    """Tell whether torch.load might unpack a file as tar, unsafe in PyTorch before 2.6."""
     try:
         with tarfile.open(path, "r:"):
             return True
