@@ -36,7 +36,7 @@ setup(
         "scipy>=1.10",
         "safetensors>=0.4",
         "platformdirs>=4.0",
-        "filelock>=3.12",
+        "filelock>=3.13",
         "gdown>=5.1",
         "requests>=2.31",
         "tensorboard>=2.14",
@@ -46,6 +46,7 @@ setup(
         "dev": [
             "pytest>=8.0",
             "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
             "ruff>=0.8",
             "mypy>=1.13",
             "types-tabulate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,14 @@ def test_a_checkpoint_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.pth\.tar: not a checkpoint"):
         checkpoints.load(tmp_path / "model.pth.tar")
     assert not (tmp_path / "victim").exists()
+
+
+def test_a_tar_file_is_not_given_to_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(tmp_path / "model.pth.tar", "w") as file:
+        file.add(__file__, "pickle")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    with pytest.raises(UserError, match=r"model\.pth\.tar: not a checkpoint"):
+        checkpoints.load(tmp_path / "model.pth.tar")
 
 
 def test_a_feature_bank_runs_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import struct
+import tarfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def load_on_cpu(path: Path) -> Any:
     try:
         if _may_be_torchscript(path):
             raise UnreadableFile("a TorchScript archive, whose code is not run")
+        if _is_tar(path):
+            raise UnreadableFile("a tar file, as PyTorch wrote before 0.1.10")
         with path.open("rb") as file, warnings.catch_warnings():
             # of old storages and of odd protocols; what cannot be read is an error anyway
             warnings.simplefilter("ignore", UserWarning)
@@ -69,3 +72,12 @@ def _may_be_torchscript(path: Path) -> bool:
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(_SIGN) >= 0
+
+
+def _is_tar(path: Path) -> bool:
+    """Tell whether torch.load might unpack a file as tar, unsafe in PyTorch before 2.6."""
+    try:
+        with tarfile.open(path, "r:"):
+            return True
+    except tarfile.TarError:
+        return False

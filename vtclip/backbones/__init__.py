@@ -12,15 +12,18 @@ from vtclip.backbones.base import (
     VisualTokens,
 )
 from vtclip.backbones.build import (
-    Activation,
     available_backbones,
     backbone_label,
     build_backbone,
     canonical_name,
     check_backbone,
 )
+<<<<<<< HEAD
 from vtclip.backbones.registry import register_backbone
 from vtclip.image_features import Features
+=======
+from vtclip.backbones.registry import Activation, register_backbone
+>>>>>>> ww/main
 
 __all__ = [
     "Activation",

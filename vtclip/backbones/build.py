@@ -7,17 +7,16 @@ import inspect
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import quote
 
 from vtclip.backbones.base import Backbone
 from vtclip.backbones.builtin import build_from_file
-from vtclip.backbones.registry import BackboneFactory, factories, fold
+from vtclip.backbones.registry import Activation, BackboneFactory, factories, fold
 from vtclip.errors import UserError, unknown_name
 
 ENTRY_POINT_GROUP = "vtclip.backbones"
 
-Activation = Literal["auto", "quick_gelu", "gelu"]
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 

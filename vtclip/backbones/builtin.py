@@ -12,25 +12,22 @@ from vtclip.backbones.pretrained import (
     find_or_download,
     remembered_sha256,
 )
-from vtclip.backbones.registry import register_backbone
-
-# "auto" is QuickGELU, which every model of OpenAI's was trained with
-Choice = Literal["auto", "quick_gelu", "gelu"]
+from vtclip.backbones.registry import Activation, register_backbone
 
 
 @register_backbone(*OPENAI_WEIGHTS)
-def build_openai(name: str, activation: Choice = "auto") -> Backbone:
+def build_openai(name: str, activation: Activation = "auto") -> Backbone:
     """Build one of OpenAI's models from its published weights."""
     return _build(name, find_or_download(name), activation)
 
 
 @register_backbone("tiny")
-def build_tiny(name: str, activation: Choice = "auto") -> Backbone:
+def build_tiny(name: str, activation: Activation = "auto") -> Backbone:
     """Build the small CLIP whose weights come with this package; see docs/tiny.md."""
     return _build(name, TINY_WEIGHTS, activation)
 
 
-def build_from_file(path: str, activation: Choice = "auto") -> Backbone:
+def build_from_file(path: str, activation: Activation = "auto") -> Backbone:
     """Build a CLIP of OpenAI's layout from a file of weights.
 
     The file does not tell which activation it was trained with. QuickGELU is taken unless another
@@ -49,10 +46,11 @@ def build_from_file(path: str, activation: Choice = "auto") -> Backbone:
     return backbone
 
 
-def _build(name: str, path: Path, activation: Choice) -> Backbone:
+def _build(name: str, path: Path, activation: Activation) -> Backbone:
     from vtclip.backbones.checkpoint_files import read_clip_state_dict
     from vtclip.backbones.openai_clip import OpenAIBackbone
 
+    # every model of OpenAI's was trained with QuickGELU
     chosen: Literal["quick_gelu", "gelu"] = "gelu" if activation == "gelu" else "quick_gelu"
     return OpenAIBackbone(name, read_clip_state_dict(path), chosen, source=str(path))
 

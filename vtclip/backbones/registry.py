@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 from vtclip.backbones.base import Backbone
+
+Activation = Literal["auto", "quick_gelu", "gelu"]
 
 # from the name to the backbone; one that has a keyword `activation` is given it
 BackboneFactory = Callable[..., Backbone]
