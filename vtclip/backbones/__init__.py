@@ -18,12 +18,8 @@ from vtclip.backbones.build import (
     canonical_name,
     check_backbone,
 )
-<<<<<<< HEAD
-from vtclip.backbones.registry import register_backbone
-from vtclip.image_features import Features
-=======
 from vtclip.backbones.registry import Activation, register_backbone
->>>>>>> ww/main
+from vtclip.image_features import Features
 
 __all__ = [
     "Activation",
