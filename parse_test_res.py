@@ -1,11 +1,11 @@
-"""Results of finished runs: mean and deviation over seeds, or the field's table of many runs.
+"""Results of finished runs: mean and deviation over seeds, or one benchmark table of many runs.
 
 A folder of seeds (seed1/, seed2/ ...), as after scripts/vtclip/main.sh:
 
     python parse_test_res.py output/oxford_pets/VTCLIP/rn50_16shots
 
-Each sub-folder is a folder of seeds: add --multi-exp. Runs with --eval-only: add --test-log.
-Every result.json below a folder, in one table:
+For a folder of such folders add --multi-exp. For runs with --eval-only add --test-log.
+For one table of every result.json below a folder:
 
     python parse_test_res.py output --table --published
 """
@@ -30,26 +30,34 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directory", help="folder of results")
     parser.add_argument(
-        "--ci95", action="store_true", help="95 %% interval in place of the deviation"
+        "--ci95", action="store_true", help="print the 95 %% interval, not the deviation"
     )
-    parser.add_argument(
-        "--keyword", default="accuracy", help="the figure (accuracy, macro_f1, error)"
-    )
+    parser.add_argument("--keyword", default="accuracy", help="accuracy (default), macro_f1, error")
     seeds = parser.add_argument_group("folders of seeds")
     seeds.add_argument("--multi-exp", action="store_true", help="several folders of seeds")
     seeds.add_argument("--test-log", action="store_true", help="logs of tests without training")
-    table = parser.add_argument_group("the field's table")
-    table.add_argument("--table", action="store_true", help="one table of all results below")
-    table.add_argument("--rows", choices=("methods", "shots"), help="what rows are (methods)")
-    table.add_argument("--format", choices=FORMATS, help="(text); csv and json: a cell a record")
+    table = parser.add_argument_group("benchmark table")
+    table.add_argument(
+        "--table", action="store_true", help="one table of all results below the folder"
+    )
+    table.add_argument(
+        "--rows", choices=("methods", "shots"), help="what the rows are (default: methods)"
+    )
+    table.add_argument(
+        "--format", choices=FORMATS, help="text (default); csv and json have one record per cell"
+    )
     table.add_argument(
         "--published",
         nargs="?",
         const=BUILT_IN,
         metavar="CSV",
-        help="put published figures of the same backbone and shots; built in, or from a file",
+        help="add published results of the same backbone and shots: built in, or from a CSV file",
     )
-    table.add_argument("--mix", action="store_true", help="tabulate runs that differ, and say so")
+    table.add_argument(
+        "--mix",
+        action="store_true",
+        help="show runs that differ in one table, and list the differences",
+    )
     return parser
 
 
@@ -75,19 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_table(args: argparse.Namespace, interval: str) -> None:
-    from vtclip.tables.field import gather
-    from vtclip.tables.layout import notes
+    from vtclip.tables.benchmark_table import load_results
+    from vtclip.tables.layout import footnotes
     from vtclip.tables.published import PUBLISHED_FILE
     from vtclip.tables.render import render
 
     published = None
     if args.published is not None:
         published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
-    facts = gather(Path(args.directory), args.keyword, interval, published, args.mix)
-    form = args.format or "text"
-    print(render(facts, form, args.rows or "methods"))
-    if form == "csv":  # notes are no CSV
-        for line in notes(facts):
+    data = load_results(Path(args.directory), args.keyword, interval, published, args.mix)
+    output_format = args.format or "text"
+    print(render(data, output_format, args.rows or "methods"))
+    if output_format == "csv":  # notes are not CSV
+        for line in footnotes(data):
             print(line, file=sys.stderr)
 
 

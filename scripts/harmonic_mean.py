@@ -20,7 +20,7 @@ def accuracies(folder: Path) -> dict[str, float]:
 
 
 def summary(base: dict[str, float], new: dict[str, float]) -> list[str]:
-    """Return one line a seed and one for the means; H of the means is H of the last line.
+    """Return one line per seed and one for the means, whose H is computed from the means.
 
     Raises:
         UserError: no seeds, or not the same ones.

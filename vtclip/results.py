@@ -1,4 +1,4 @@
-"""The result of a run: one JSON file with every figure and where it came from.
+"""The result of a run: one JSON file with its values and where they came from.
 
 `python -m vtclip.results DIR` exits with 0 where DIR holds the result of a finished run, else 1.
 """
@@ -42,13 +42,13 @@ class Search:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that a table needs to know of a run, and whether runs may share a table.
+    """The result of a run, with everything that decides whether runs may share a table.
 
     Attributes:
         accuracy, macro_f1: in percent, full precision.
         correct, total: numbers of images.
         zero_shot_accuracy: of the same text features on the same images, in percent.
-        shots: images a class; -1 means the whole training set, 0 that none was used.
+        shots: images per class; -1 means the whole training set, 0 that none was used.
         split: the split evaluated.
         classes: "all", "base" or "new" (CoOp's SUBSAMPLE_CLASSES).
         backbone, backbone_fingerprint: its name, and the digest of its weights.

@@ -14,9 +14,9 @@ from scripts.docs.grid import SEEDS, SHOTS, Job, run_all
 from scripts.docs.validation import EPOCHS
 from vtclip.errors import run_command
 from vtclip.files import write_text
+from vtclip.tables.benchmark_table import load_results
 from vtclip.tables.cells import Cell
-from vtclip.tables.field import gather
-from vtclip.tables.layout import Facts
+from vtclip.tables.layout import TableData
 from vtclip.tables.names import shots_name
 from vtclip.tables.render import render
 
@@ -73,11 +73,11 @@ def main() -> None:
         [*jobs("digits", args.digits, SHOTS), *jobs("caltech101", args.caltech, CALTECH_SHOTS)],
         args.output,
     )
-    facts = {name: gather(args.output / name) for name in ("digits", "caltech101")}
-    draw(facts["digits"], PLOT)
+    data = {name: load_results(args.output / name) for name in ("digits", "caltech101")}
+    draw(data["digits"], PLOT)
     page = PAGE.format(
-        **{name: render(found, "markdown", "methods") for name, found in facts.items()},
-        losses="\n".join(loss for found in facts.values() for loss in losses(found.cells)),
+        **{name: render(found, "markdown", "methods") for name, found in data.items()},
+        losses="\n".join(loss for found in data.values() for loss in losses(found.cells)),
         notes=NOTES.read_text(encoding="utf-8"),
     )
     write_text(Path("docs/results.md"), page)
@@ -108,7 +108,7 @@ def losses(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"- {own.dataset}, {shots_name(own.shots)}: {own.mean:.2f}, {verdict}."
 
 
-def draw(facts: Facts, target: Path) -> None:
+def draw(data: TableData, target: Path) -> None:
     """Plot the mean accuracy of each method against the shots, with the deviation over seeds."""
     import matplotlib
 
@@ -118,7 +118,7 @@ def draw(facts: Facts, target: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.4), dpi=110)
     for method in (*WITHOUT_SHOTS[:1], *WITH_SHOTS):
         cells = sorted(
-            (cell for cell in facts.cells if cell.row.method == method), key=lambda cell: cell.shots
+            (cell for cell in data.cells if cell.row.method == method), key=lambda cell: cell.shots
         )
         means = [cell.mean for cell in cells]
         if cells[0].shots == 0:

@@ -6,7 +6,7 @@ import pytest
 
 from vtclip.errors import UserError
 from vtclip.tables.names import BENCHMARK
-from vtclip.tables.published import COLUMNS, Published, published_cells, read_published
+from vtclip.tables.published import COLUMNS, PublishedResult, published_cells, read_published
 
 from .runs import run
 
@@ -23,14 +23,14 @@ def test_the_figures_in_the_package() -> None:
 
 
 FIGURES = [
-    Published("A", "RN50", "OxfordPets", 1, 86.0, "s"),
-    Published("A", "RN50", "OxfordPets", 16, 89.0, "s"),
-    Published("A", "ViT-B/16", "OxfordPets", 16, 92.0, "s"),
-    Published("A", "RN50", "UCF101", 16, 77.0, "s"),
-    Published("Zero", "RN50", "OxfordPets", 0, 85.0, "s"),
-    Published("Both", "RN50", "OxfordPets", 0, 84.0, "s"),
-    Published("Both", "RN50", "OxfordPets", 8, 88.0, "s"),
-    Published("A", "RN50", "average", 16, 76.0, "s"),
+    PublishedResult("A", "RN50", "OxfordPets", 1, 86.0, "s"),
+    PublishedResult("A", "RN50", "OxfordPets", 16, 89.0, "s"),
+    PublishedResult("A", "ViT-B/16", "OxfordPets", 16, 92.0, "s"),
+    PublishedResult("A", "RN50", "UCF101", 16, 77.0, "s"),
+    PublishedResult("Zero", "RN50", "OxfordPets", 0, 85.0, "s"),
+    PublishedResult("Both", "RN50", "OxfordPets", 0, 84.0, "s"),
+    PublishedResult("Both", "RN50", "OxfordPets", 8, 88.0, "s"),
+    PublishedResult("A", "RN50", "average", 16, 76.0, "s"),
 ]
 
 
@@ -63,7 +63,7 @@ def test_own_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(HEADER + 'Mine,tiny,Digits,16,88.5,"my paper, table 1"\n', encoding="utf-8-sig")
     assert read_published(path) == [
-        Published("Mine", "tiny", "Digits", 16, 88.5, "my paper, table 1")
+        PublishedResult("Mine", "tiny", "Digits", 16, 88.5, "my paper, table 1")
     ]
 
 

@@ -1,5 +1,5 @@
-"""Many results to one table: collect -> rules -> cells -> layout -> text.
+"""Many results to one table: collect -> comparability -> cells -> layout -> render.
 
-`seeds` and `summary` read one folder of seeds, CoOp's way; `field` gathers what the field's table
-shows. Nothing here needs PyTorch.
+`seeds` and `summary` read one folder of seeds and print it as CoOp's parser does. `benchmark_table`
+loads the results of many methods, datasets and shots for one table. Nothing here needs PyTorch.
 """

@@ -14,7 +14,7 @@ from vtclip.tables.spread import mean, std
 
 @dataclass(frozen=True)
 class Row:
-    """Who a figure belongs to: a method, and its source where the figure was published."""
+    """A row of the table: a method, and the source if its results are published ones."""
 
     method: str
     source: str = ""
@@ -22,16 +22,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of the table.
+    """One value of the table: a method on a dataset at one shot count.
 
     Attributes:
         row: the method.
         dataset: DATASET.NAME.
-        shots: images a class, 0 for none, -1 for all.
-        values: in percent, one a run, in the order of `seeds`; a published figure is a single one.
-        seeds: none for a published figure.
-        seconds: mean of a run, None where not known.
-        parameters: numbers trained, None where not known.
+        shots: images per class, 0 for none, -1 for all.
+        values: in percent, one per run, in the order of `seeds`; a published result has one.
+        seeds: empty for a published result.
+        seconds: mean per run, None where not known.
+        parameters: number of trained parameters, None where not known.
         selected_on: the selection rule, "" where not known.
         templates: number of prompt templates, 0 where not known.
         backbone, fingerprint: its name, and the digest of its weights ("" where not known).
@@ -61,7 +61,7 @@ class Cell:
 
 
 def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
-    """Return the cells of `runs`, of the figure `keyword` (one of RESULT_KEYWORDS)."""
+    """Return the cells of `runs` with the values of `keyword` (one of RESULT_KEYWORDS)."""
     grouped: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
     for run in runs:
         grouped[run.result.trainer, run.result.dataset, run.result.shots].append(run)
@@ -111,17 +111,17 @@ class Grid:
         return [cell for cell in self._cells.values() if cell.row == row]
 
     def uses_shots(self, row: Row) -> bool:
-        """Tell whether a row has figures at any shot count but 0."""
+        """Tell whether a row has cells at any shot count but 0."""
         return row not in self._without_shots
 
     def average(self, row: Row, datasets: Sequence[str], shots: int) -> float | None:
-        """Return the mean of a row over `datasets`, None unless it has a figure for each."""
+        """Return the mean of a row over `datasets`, None unless it has a cell for each."""
         cells = [self.get(row, dataset, shots) for dataset in datasets]
         means = [cell.mean for cell in cells if cell is not None]
         return mean(means) if means and len(means) == len(datasets) else None
 
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:
-        # our own first: zero-shot, then training-free, then trained; published figures last
+        # our own first: zero-shot, then training-free, then trained; published results last
         trained = any(cell.parameters for cell in self.of(row))
         rank = 0 if row in self._without_shots else 2 if trained else 1
         return bool(row.source), 0 if row.source else rank, row.method.casefold(), row.source

@@ -1,4 +1,4 @@
-"""Cells to laid-out tables of text, and the notes that belong below them."""
+"""Cells to laid-out tables of text, and the lines below them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vtclip.tables.spread import ci95
 
 Number = TypeVar("Number", int, float)
 
-COSTS = ("seeds", "seconds a run", "trainable parameters")
+COSTS = ("seeds", "seconds per run", "trainable parameters")
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What was found, before anything is laid out.
+class TableData:
+    """The content of a table before it is laid out.
 
     Attributes:
-        cells: of runs and, where asked for, published ones.
+        cells: of the runs, and of published results where asked for.
         datasets: the columns, in order.
-        backbone: name of that of all runs, and the start of the digest of its weights.
-        metric: the keyword of the figures.
+        backbone: name of the backbone of all runs, and the start of the digest of its weights.
+        metric: the keyword of the values.
         interval: "std", or "ci95" for 1.96 std / sqrt(n).
-        remarks: sentences on what was left out or cannot be compared.
-        mixed: differences that the user chose to overlook.
-        warnings: see :mod:`vtclip.tables.advice`.
+        notes: sentences on what was left out or cannot be compared.
+        mixed: differences between the runs that the user accepted with --mix.
+        warnings: see :mod:`vtclip.tables.table_warnings`.
     """
 
     cells: list[Cell]
@@ -45,7 +45,7 @@ class Facts:
     backbone: str
     metric: str = "accuracy"
     interval: str = "std"
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -54,70 +54,70 @@ class Facts:
         return ci95(cell.values) if self.interval == "ci95" else cell.std
 
     def sources(self) -> list[str]:
-        """Return the sources of the published figures, in the order of their numbers from 1."""
+        """Return the sources of the published results, in the order of their numbers from 1."""
         return list(dict.fromkeys(row.source for row in Grid(self.cells).rows if row.source))
 
 
-def lay_out(facts: Facts, rows: str) -> list[Table]:
-    """Return the tables of `facts`.
+def lay_out(data: TableData, rows: str) -> list[Table]:
+    """Return the tables of `data`.
 
     With one dataset, a single table of methods and shot counts; with several, columns are the
-    datasets and their average, and there is a table a shot count.
+    datasets and their average, and there is one table per shot count.
 
     Args:
-        facts: what to show.
+        data: what to show.
         rows: "methods" or "shots": what the rows are; the other is what tables or columns are.
     """
-    grid = Grid(facts.cells)
-    if len(facts.datasets) == 1:
-        return [_one_dataset(facts, grid, rows)]
+    grid = Grid(data.cells)
+    if len(data.datasets) == 1:
+        return [_one_dataset(data, grid, rows)]
     tables = []
     if rows == "methods":
         for shots in grid.shots:
-            shown = [row for row in grid.rows if _shown(facts, grid, row, [shots])]
-            lines = [(_label(facts, row), row, shots) for row in shown]
-            tables.append(_datasets_table(facts, grid, "method", shots_name(shots), lines))
+            shown = [row for row in grid.rows if _shown(data, grid, row, [shots])]
+            lines = [(_label(data, row), row, shots) for row in shown]
+            tables.append(_datasets_table(data, grid, "method", shots_name(shots), lines))
     else:
         for row in grid.rows:
-            shots_shown = [s for s in grid.shots if _shown(facts, grid, row, [s])]
+            shots_shown = [s for s in grid.shots if _shown(data, grid, row, [s])]
             if not grid.uses_shots(row):
                 lines = [("0", row, 0)]
             else:
                 lines = [("all" if s < 0 else str(s), row, s) for s in shots_shown]
             if shots_shown:
-                tables.append(_datasets_table(facts, grid, "shots", _label(facts, row), lines))
+                tables.append(_datasets_table(data, grid, "shots", _label(data, row), lines))
     return tables
 
 
-def notes(facts: Facts) -> list[str]:
-    """Return what belongs below the tables, a line each."""
+def footnotes(data: TableData) -> list[str]:
+    """Return the lines below the tables: sources, notes, missing cells, warnings."""
     found = []
-    ours = [cell for cell in facts.cells if not cell.row.source]
+    ours = [cell for cell in data.cells if not cell.row.source]
     found += _grouped("selected on", ours, lambda cell: cell.selected_on)
     if len({cell.templates for cell in ours}) > 1:
         found += _grouped("prompt templates", ours, lambda cell: str(cell.templates))
-    found += [f"[{i}] published, not re-run: {s}" for i, s in enumerate(facts.sources(), start=1)]
-    found += [f"note: {sentence}" for sentence in facts.remarks]
-    found += [f"missing: {sentence}" for sentence in missing(facts)]
-    found += [f"mixed: {sentence}" for sentence in facts.mixed]
-    found += [f"warning: {sentence}" for sentence in facts.warnings]
+    found += [f"[{i}] published, not re-run: {s}" for i, s in enumerate(data.sources(), start=1)]
+    found += [f"note: {sentence}" for sentence in data.notes]
+    found += [f"missing: {sentence}" for sentence in missing(data)]
+    found += [f"mixed: {sentence}" for sentence in data.mixed]
+    found += [f"warning: {sentence}" for sentence in data.warnings]
     return found
 
 
-def missing(facts: Facts) -> list[str]:
-    """Return the cells that no run fills, a line for each method and shot count."""
-    grid = Grid(cell for cell in facts.cells if not cell.row.source)
+def missing(data: TableData) -> list[str]:
+    """Return the cells without any run, one line per method and shot count."""
+    grid = Grid(cell for cell in data.cells if not cell.row.source)
     found = []
     for row in grid.rows:
         for shots in grid.shots if grid.uses_shots(row) else [0]:
-            empty = [d for d in facts.datasets if grid.get(row, d, shots) is None]
+            empty = [d for d in data.datasets if grid.get(row, d, shots) is None]
             if empty:
                 found.append(f"{row.method} at {shots_name(shots)}: {', '.join(empty)}")
     return found
 
 
 def parameters_text(number: int) -> str:
-    """Return a number of parameters in three figures: 512, 12.3k, 1.58M, 2.1G."""
+    """Return a number of parameters with three digits: 512, 12.3k, 1.58M, 2.1G."""
     value, unit = float(number), ""
     for unit in ("", "k", "M", "G"):
         if value < 999.5 or unit == "G":
@@ -127,75 +127,75 @@ def parameters_text(number: int) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return seconds in two figures below ten, else whole."""
+    """Return seconds with two digits below ten, else as a whole number."""
     return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
-def _one_dataset(facts: Facts, grid: Grid, rows: str) -> Table:
-    (dataset,) = facts.datasets
+def _one_dataset(data: TableData, grid: Grid, rows: str) -> Table:
+    (dataset,) = data.datasets
     header = ["method", *("all" if s < 0 else str(s) for s in grid.shots), *COSTS]
     lines = [
         [
-            _label(facts, row),
-            *(_text(facts, grid.get(row, dataset, shots)) for shots in grid.shots),
+            _label(data, row),
+            *(_text(data, grid.get(row, dataset, shots)) for shots in grid.shots),
             *_costs(grid.of(row)),
         ]
         for row in grid.rows
-        if _shown(facts, grid, row, grid.shots)
+        if _shown(data, grid, row, grid.shots)
     ]
     if rows == "shots":
         (_, *names), *lines = (list(line) for line in zip(header, *lines, strict=True))
         header = ["shots", *names]
     columns = (
-        "shots (images a class) across" if rows == "methods" else "shots (images a class) down"
+        "shots (images per class) across" if rows == "methods" else "shots (images per class) down"
     )
-    return Table(f"{dataset}, {_what(facts)}; {columns}", header, lines)
+    return Table(f"{dataset}, {_what(data)}; {columns}", header, lines)
 
 
 def _datasets_table(
-    facts: Facts, grid: Grid, corner: str, title: str, lines: Sequence[tuple[str, Row, int]]
+    data: TableData, grid: Grid, corner: str, title: str, lines: Sequence[tuple[str, Row, int]]
 ) -> Table:
-    header = [corner, *facts.datasets, average_name(facts.datasets), *COSTS]
+    header = [corner, *data.datasets, average_name(data.datasets), *COSTS]
     body = []
     for label, row, shots in lines:
-        cells = [grid.get(row, dataset, shots) for dataset in facts.datasets]
-        average = grid.average(row, facts.datasets, shots)
+        cells = [grid.get(row, dataset, shots) for dataset in data.datasets]
+        average = grid.average(row, data.datasets, shots)
         if average is None and (published := grid.get(row, AVERAGE, shots)):
             average = published.mean
         body.append(
             [
                 label,
-                *(_text(facts, cell) for cell in cells),
+                *(_text(data, cell) for cell in cells),
                 "" if average is None else f"{average:.2f}",
                 *_costs([cell for cell in cells if cell is not None]),
             ]
         )
-    return Table(f"{title}, {_what(facts)}", header, body)
+    return Table(f"{title}, {_what(data)}", header, body)
 
 
-def _what(facts: Facts) -> str:
-    interval = "95 % interval" if facts.interval == "ci95" else "std"
-    return f"{facts.metric} in %, mean ± {interval} over seeds, backbone {facts.backbone}"
+def _what(data: TableData) -> str:
+    interval = "95 % interval" if data.interval == "ci95" else "std"
+    return f"{data.metric} in %, mean ± {interval} over seeds, backbone {data.backbone}"
 
 
-def _shown(facts: Facts, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
-    columns = [*facts.datasets, AVERAGE] if row.source else facts.datasets
+def _shown(data: TableData, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
+    columns = [*data.datasets, AVERAGE] if row.source else data.datasets
     return any(grid.get(row, column, s) is not None for column in columns for s in shots)
 
 
-def _label(facts: Facts, row: Row) -> str:
+def _label(data: TableData, row: Row) -> str:
     if not row.source:
         return row.method
-    return f"{row.method}, published [{facts.sources().index(row.source) + 1}]"
+    return f"{row.method}, published [{data.sources().index(row.source) + 1}]"
 
 
-def _text(facts: Facts, cell: Cell | None) -> str:
+def _text(data: TableData, cell: Cell | None) -> str:
     if cell is None:
         return ""
-    # a single figure has no spread, and what draws no shots shows none
+    # one value has no spread; without shots the seeds usually agree
     if len(cell.values) == 1 or (cell.shots == 0 and cell.std < 0.005):
         return f"{cell.mean:.2f}"
-    return f"{cell.mean:.2f} ± {facts.spread(cell):.2f}"
+    return f"{cell.mean:.2f} ± {data.spread(cell):.2f}"
 
 
 def _costs(cells: Sequence[Cell]) -> list[str]:

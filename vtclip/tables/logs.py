@@ -1,4 +1,4 @@
-"""What a log of Dassl says of a run's result."""
+"""Read the result of a run from its Dassl log."""
 
 from __future__ import annotations
 

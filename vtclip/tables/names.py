@@ -1,10 +1,10 @@
-"""Names of datasets and backbones as results and as publications write them, in one place."""
+"""Names of datasets and backbones in results and in publications, in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-# DATASET.NAME of each of the eleven datasets of the CoOp benchmark, and its key in the literature
+# DATASET.NAME of the eleven datasets of the CoOp benchmark, and their keys in CoOp's scripts
 BENCHMARK: dict[str, str] = {
     "ImageNet": "imagenet",
     "Caltech101": "caltech101",

@@ -1,4 +1,4 @@
-"""Figures that others published, as facts with their sources; nothing here was run again."""
+"""Figures that others published, as data with their sources; nothing here was run again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("method", "backbone", "dataset", "shots", "accuracy", "source")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedResult:
     """One published accuracy, in percent; `dataset` is a DATASET.NAME or "average" (of eleven)."""
 
     method: str
@@ -29,11 +29,11 @@ class Published:
     source: str
 
 
-def read_published(path: Path = PUBLISHED_FILE) -> list[Published]:
-    """Read published figures: a CSV file with the columns of COLUMNS.
+def read_published(path: Path = PUBLISHED_FILE) -> list[PublishedResult]:
+    """Read published results from a CSV file with the columns of COLUMNS.
 
     Raises:
-        UserError: the file cannot be read, lacks a column, or a line is no figure with a source.
+        UserError: the file cannot be read, lacks a column, or a line is not valid.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -45,10 +45,10 @@ def read_published(path: Path = PUBLISHED_FILE) -> list[Published]:
         raise UserError(
             f"{path}: lacks the column {', '.join(missing)} (needs {','.join(COLUMNS)})."
         )
-    return [_figure(path, reader.line_num, line) for line in reader]
+    return [_parse_line(path, reader.line_num, line) for line in reader]
 
 
-def _figure(path: Path, number: int, line: dict[str, str]) -> Published:
+def _parse_line(path: Path, number: int, line: dict[str, str]) -> PublishedResult:
     try:
         shots, accuracy = int(line["shots"]), float(line["accuracy"])
     except (TypeError, ValueError):
@@ -57,7 +57,7 @@ def _figure(path: Path, number: int, line: dict[str, str]) -> Published:
         raise UserError(
             f"{path}, line {number}: needs a method, whole shots, an accuracy in percent, a source."
         )
-    return Published(
+    return PublishedResult(
         line["method"],
         line["backbone"],
         dataset_name(line["dataset"]),
@@ -68,7 +68,7 @@ def _figure(path: Path, number: int, line: dict[str, str]) -> Published:
 
 
 def comparable_datasets(runs: Sequence[Run]) -> set[str]:
-    """Return the datasets tested as publications test: official split, test images, all classes."""
+    """Return the datasets tested on the official split, the test images and all classes."""
     results = [run.result for run in runs]
     unlike = {
         r.dataset for r in results if not r.comparable or r.classes != "all" or r.split != "test"
@@ -76,24 +76,24 @@ def comparable_datasets(runs: Sequence[Run]) -> set[str]:
     return {r.dataset for r in results} - unlike
 
 
-def published_cells(figures: Sequence[Published], runs: Sequence[Run]) -> list[Cell]:
-    """Return the figures that may stand beside `runs`: same backbone, datasets and shot counts.
+def published_cells(published: Sequence[PublishedResult], runs: Sequence[Run]) -> list[Cell]:
+    """Return the published results with the backbone, datasets and shot counts of `runs`.
 
-    Figures without shots belong to every shot count, unless their method has others with shots. The
-    published average stands beside runs on all eleven datasets and no other. Where runs of several
-    backbones are mixed there is nothing to stand beside.
+    A result without shots is shown at every shot count, unless its method has other results with
+    shots. The published average is shown only beside runs on exactly the eleven datasets. Where
+    `runs` have several backbones, nothing is returned.
     """
     if len({run.result.backbone for run in runs}) != 1:
         return []
-    figures = [f for f in figures if same_backbone(f.backbone, runs[0].result.backbone)]
-    with_shots = {(f.method, f.source) for f in figures if f.shots != 0}
+    published = [f for f in published if same_backbone(f.backbone, runs[0].result.backbone)]
+    with_shots = {(f.method, f.source) for f in published if f.shots != 0}
     datasets = comparable_datasets(runs)
     if {run.result.dataset for run in runs} == set(BENCHMARK) == datasets:
         datasets = {*datasets, AVERAGE}
     shots = {run.result.shots for run in runs}
     return [
         Cell(Row(f.method, f.source), f.dataset, f.shots, (f.accuracy,), backbone=f.backbone)
-        for f in figures
+        for f in published
         if f.dataset in datasets
         and (f.shots in shots if (f.method, f.source) in with_shots else f.shots == 0)
     ]

@@ -1,4 +1,4 @@
-"""Tables and cells as text: for a terminal, Markdown, LaTeX, CSV (a cell a line) or JSON."""
+"""Tables and cells as text: for a terminal, Markdown, LaTeX, CSV (one line per cell) or JSON."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 from tabulate import tabulate
 
 from vtclip.tables.cells import Cell, Grid, Row
-from vtclip.tables.layout import COSTS, Facts, Table, lay_out, missing, notes
+from vtclip.tables.layout import COSTS, Table, TableData, footnotes, lay_out, missing
 from vtclip.tables.names import AVERAGE, average_name, shots_order
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 PUBLISHED = "published, not re-run"
 
 
-def render(facts: Facts, form: str, rows: str) -> str:
-    """Return `facts` in the format `form` (one of FORMATS), without a newline at the end.
+def render(data: TableData, output_format: str, rows: str) -> str:
+    """Return `data` in the format `output_format` (one of FORMATS), without a newline at the end.
 
     Args:
-        facts: what to show.
-        form: text, markdown and latex are laid out with notes below; csv and json hold a record
-            a cell in full precision.
+        data: what to show.
+        output_format: text, markdown and latex are laid out, with notes below; csv and json hold
+            one record per cell in full precision.
         rows: "methods" or "shots"; orders the records of csv and json likewise.
     """
-    if form == "csv":
-        return _csv(records(facts, rows))
-    if form == "json":
-        return _json(facts, rows)
-    laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[form]
-    return laid_out(lay_out(facts, rows), notes(facts))
+    if output_format == "csv":
+        return _csv(records(data, rows))
+    if output_format == "json":
+        return _json(data, rows)
+    laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[output_format]
+    return laid_out(lay_out(data, rows), footnotes(data))
 
 
-def records(facts: Facts, rows: str) -> list[dict[str, Any]]:
+def records(data: TableData, rows: str) -> list[dict[str, Any]]:
     """Return a flat record for each cell and average, all of them with the same keys."""
-    grid = Grid(facts.cells)
+    grid = Grid(data.cells)
     found = []
     for row in grid.rows:
         cells = sorted(grid.of(row), key=lambda c: shots_order(c.shots))
@@ -45,9 +45,9 @@ def records(facts: Facts, rows: str) -> list[dict[str, Any]]:
         ]
         for s in shots:
             by_dataset = {c.dataset: c for c in cells if c.shots == s}
-            shown = [by_dataset[d] for d in facts.datasets if d in by_dataset]
-            found += [_record(facts, cell) for cell in shown]
-            found += _average_records(facts, grid, row, s)
+            shown = [by_dataset[d] for d in data.datasets if d in by_dataset]
+            found += [_record(data, cell) for cell in shown]
+            found += _average_records(data, grid, row, s)
     if rows == "methods":
         found.sort(key=lambda record: shots_order(record["shots"]))
     return found
@@ -57,16 +57,16 @@ def _used(grid: Grid, shots: int) -> bool:
     return shots == 0 or shots in grid.shots
 
 
-def _record(facts: Facts, cell: Cell) -> dict[str, Any]:
+def _record(data: TableData, cell: Cell) -> dict[str, Any]:
     return {
         "method": cell.row.method,
         "backbone": cell.backbone,
         "backbone_fingerprint": cell.fingerprint,
         "dataset": cell.dataset,
         "shots": cell.shots,
-        "metric": facts.metric,
+        "metric": data.metric,
         "mean": cell.mean,
-        facts.interval: facts.spread(cell) if cell.seeds else None,
+        data.interval: data.spread(cell) if cell.seeds else None,
         "seeds": list(cell.seeds),
         "values": list(cell.values),
         "seconds": cell.seconds,
@@ -77,18 +77,18 @@ def _record(facts: Facts, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _average_records(facts: Facts, grid: Grid, row: Row, shots: int) -> list[dict[str, Any]]:
-    if len(facts.datasets) == 1:
+def _average_records(data: TableData, grid: Grid, row: Row, shots: int) -> list[dict[str, Any]]:
+    if len(data.datasets) == 1:
         return []
-    value = grid.average(row, facts.datasets, shots)
+    value = grid.average(row, data.datasets, shots)
     if value is None and (published := grid.get(row, AVERAGE, shots)):
         value = published.mean
     if value is None:
         return []
     like = grid.of(row)[0]
-    name = average_name(facts.datasets)
+    name = average_name(data.datasets)
     cell = Cell(row, name, shots, (value,), backbone=like.backbone, fingerprint=like.fingerprint)
-    return [{**_record(facts, cell), "values": []}]
+    return [{**_record(data, cell), "values": []}]
 
 
 def _csv(lines: list[dict[str, Any]]) -> str:
@@ -101,14 +101,14 @@ def _csv(lines: list[dict[str, Any]]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _json(facts: Facts, rows: str) -> str:
+def _json(data: TableData, rows: str) -> str:
     value = {
-        "backbone": facts.backbone,
-        "cells": records(facts, rows),
-        "missing": missing(facts),
-        "notes": facts.remarks,
-        "mixed": facts.mixed,
-        "warnings": facts.warnings,
+        "backbone": data.backbone,
+        "cells": records(data, rows),
+        "missing": missing(data),
+        "notes": data.notes,
+        "mixed": data.mixed,
+        "warnings": data.warnings,
     }
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -136,7 +136,7 @@ def _latex(tables: list[Table], below: list[str]) -> str:
 
 
 def _tabulated(table: Table, style: str) -> str:
-    # figures are text already: numbers must not be parsed and rounded again
+    # the cells are text already: tabulate must not parse and round numbers again
     return tabulate(
         table.rows,
         headers=table.header,

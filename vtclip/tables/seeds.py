@@ -11,7 +11,7 @@ from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, Result, read_result
 from vtclip.tables.logs import log_files, read_log
 
-# the keywords that a result knows; any other is looked for in the logs
+# the keywords of a result; any other keyword is read from the logs
 RESULT_KEYWORDS: dict[str, Callable[[Result], float]] = {
     "accuracy": lambda result: result.accuracy,
     "macro_f1": lambda result: result.macro_f1,
@@ -29,7 +29,7 @@ class Seed:
         values: in percent, by keyword.
         seconds: of the whole run, None where not known.
         result: None where a log was read.
-        note: what a reader should know of the choice of file, else "".
+        note: why this file was chosen, "" where it is the usual one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One folder of seeds, summed up in the lines that users of CoOp know, and a table below them."""
+"""The mean over one folder of seeds, printed as CoOp's parser does, and a table below it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tabulate import tabulate
 
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE
-from vtclip.tables.advice import ENOUGH_SEEDS, collapsed_seeds
 from vtclip.tables.collect import Run
-from vtclip.tables.rules import same_experiment
+from vtclip.tables.comparability import seed_differences
 from vtclip.tables.seeds import Seed, Unfinished, read_seed, subfolders
 from vtclip.tables.spread import ci95, mean, std
+from vtclip.tables.table_warnings import ENOUGH_SEEDS, collapsed_seeds
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def summarise(directory: str, keyword: str, signal: str, interval: str) -> str:
 
     Args:
         directory: the folder, printed as it is spelt.
-        keyword: the figure.
-        signal: the line of a log after which figures count.
+        keyword: the name of the value: accuracy, macro_f1, error or another one of the logs.
+        signal: the line of a log after which values count.
         interval: "std" or "ci95".
 
     Raises:
@@ -96,14 +96,14 @@ def _summary(experiment: Experiment, keyword: str, interval: str) -> list[str]:
 
 def _details(experiments: Sequence[Experiment], keyword: str) -> list[str]:
     lines = ["", _table(experiments, keyword)]
-    remarks = []
+    notes = []
     for experiment in experiments:
-        remarks += [f"unfinished: {u.folder}: {u.lacks}" for u in experiment.unfinished]
+        notes += [f"unfinished: {u.folder}: {u.lacks}" for u in experiment.unfinished]
         if not experiment.seeds and not experiment.unfinished:
-            remarks.append(f"unfinished: {experiment.directory}: no sub-folders")
-        remarks += [f"note: {seed.note}" for seed in experiment.seeds if seed.note]
-        remarks += [f"warning: {sentence}" for sentence in _warnings(experiment)]
-    return [*lines, "", *remarks] if remarks else lines
+            notes.append(f"unfinished: {experiment.directory}: no sub-folders")
+        notes += [f"note: {seed.note}" for seed in experiment.seeds if seed.note]
+        notes += [f"warning: {sentence}" for sentence in _warnings(experiment)]
+    return [*lines, "", *notes] if notes else lines
 
 
 def _table(experiments: Sequence[Experiment], keyword: str) -> str:
@@ -112,14 +112,14 @@ def _table(experiments: Sequence[Experiment], keyword: str) -> str:
     rows = []
     for experiment in experiments:
         for seed in experiment.seeds:
-            figures = (seed.values.get(name) for name in columns)
-            texts = ["" if value is None else f"{value:.2f}" for value in figures]
+            values = (seed.values.get(name) for name in columns)
+            texts = ["" if value is None else f"{value:.2f}" for value in values]
             seconds = "" if seed.seconds is None else f"{seed.seconds:.1f}"
             place = [Path(experiment.directory).name] if several else []
             rows.append([*place, seed.name, *texts, seconds])
     titles = {"accuracy": "accuracy %", "macro_f1": "macro F1 %"}
-    figures_header = [titles.get(name, f"{name} %") for name in columns]
-    header = [*(["experiment"] if several else []), "seed", *figures_header, "seconds"]
+    value_titles = [titles.get(name, f"{name} %") for name in columns]
+    header = [*(["experiment"] if several else []), "seed", *value_titles, "seconds"]
     left = len(header) - len(columns) - 1
     align = ["left"] * left + ["right"] * (len(header) - left)
     return tabulate(rows, headers=header, disable_numparse=True, colalign=align)
@@ -127,7 +127,7 @@ def _table(experiments: Sequence[Experiment], keyword: str) -> str:
 
 def _warnings(experiment: Experiment) -> list[str]:
     runs = [Run(Path(s.file).parent, s.result) for s in experiment.seeds if s.result is not None]
-    found = same_experiment(runs) + collapsed_seeds(runs)
+    found = seed_differences(runs) + collapsed_seeds(runs)
     drawn = any(s.result is None or s.result.shots != 0 for s in experiment.seeds)
     if drawn and 0 < len(experiment.seeds) < ENOUGH_SEEDS:
         number = len(experiment.seeds)

@@ -1,12 +1,12 @@
-"""Which runs may share a table. A difference is one sentence that says which runs differ in what.
+"""Check that runs may share a table. A difference is one sentence: which runs differ in what.
 
-- Table: one backbone (name and weights), for rows are compared and averaged across datasets.
-- Column (a dataset): one test set (split, classes, official or not, number of images), one way of
-  training (on the dataset itself, or evaluated from a checkpoint; methods without shots aside),
-  and, for each shot count and seed, the same few-shot lists.
-- Row in a column (a method on a dataset): one set of prompts and one selection rule for all shot
-  counts. Methods may differ from each other in both: that is what some of them are.
-- Cell (and its shots): one configuration, each seed once.
+- Table: one backbone (name and weights), because rows are compared and averaged over datasets.
+- Dataset: one test set (split, classes, official or not, number of images), one way of training
+  (on the dataset itself, or evaluated from a checkpoint; methods without shots are not checked),
+  and the same few-shot lists per shot count and seed.
+- Method on a dataset: one set of prompts and one selection rule for all shot counts. Two methods
+  may differ in both, because some methods are defined by them.
+- Cell (method, dataset and shots): one configuration, each seed once.
 - Every run: selected on validation, or not at all.
 """
 
@@ -21,50 +21,50 @@ from vtclip.results import SELECTED_LAST, SELECTED_NOTHING, SELECTED_VAL, Result
 from vtclip.tables.collect import Run
 from vtclip.tables.names import shots_name
 
-_HONEST = {SELECTED_LAST, SELECTED_VAL, SELECTED_NOTHING}
+_ALLOWED_SELECTION = {SELECTED_LAST, SELECTED_VAL, SELECTED_NOTHING}
 
 Aspect = Callable[[Result], Hashable]
 
-_TABLE: dict[str, Aspect] = {
+_SAME_IN_TABLE: dict[str, Aspect] = {
     "backbone": lambda r: r.backbone,
     "weights of the backbone": lambda r: r.backbone_fingerprint[:12],
 }
-_COLUMN: dict[str, Aspect] = {
+_SAME_IN_DATASET: dict[str, Aspect] = {
     "split": lambda r: r.split,
     "classes": lambda r: r.classes,
     "split of the data": lambda r: "official" if r.comparable else "not official",
     "number of test images": lambda r: r.total,
 }
-_ROW: dict[str, Aspect] = {
+_SAME_IN_METHOD: dict[str, Aspect] = {
     "prompt templates": lambda r: " | ".join(r.templates),
     "selection rule": lambda r: r.selected_on,
 }
-_CELL: dict[str, Aspect] = {
+_SAME_IN_CELL: dict[str, Aspect] = {
     "configuration": lambda r: r.config_digest[:12],
     "number of trainable parameters": lambda r: r.trainable_parameters,
 }
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
-    """Return every difference that forbids a table of `runs`; none for a fair one."""
-    found = dishonest(runs)
-    found += _disagreements("the table", runs, _TABLE)
+    """Return every difference that forbids a table of `runs`; an empty list if there is none."""
+    found = not_selected_on_validation(runs)
+    found += _disagreements("the table", runs, _SAME_IN_TABLE)
     for (dataset,), column in _groups(runs, lambda r: (r.dataset,)):
-        found += _disagreements(dataset, column, _COLUMN)
+        found += _disagreements(dataset, column, _SAME_IN_DATASET)
         few_shot = [run for run in column if run.result.shots != 0]
         found += _disagreements(dataset, few_shot, {"training": _training})
         found += _list_differences(column)
     for (dataset, method), row in _groups(runs, lambda r: (r.dataset, r.trainer)):
-        found += _disagreements(f"{method} on {dataset}", row, _ROW)
+        found += _disagreements(f"{method} on {dataset}", row, _SAME_IN_METHOD)
     for (dataset, method, shots), cell in _groups(runs, lambda r: (r.dataset, r.trainer, r.shots)):
         place = f"{method} on {dataset} at {shots_name(shots)}"
-        found += _disagreements(place, cell, _CELL)
+        found += _disagreements(place, cell, _SAME_IN_CELL)
         found += _repeated_seeds(place, cell)
     return found
 
 
-def same_experiment(runs: Sequence[Run]) -> list[str]:
-    """Return what forbids one mean over `runs`: all that forbids a cell, or several cells."""
+def seed_differences(runs: Sequence[Run]) -> list[str]:
+    """Return every difference that forbids one mean over `runs` as seeds of one experiment."""
     aspects: dict[str, Aspect] = {
         "trainer": lambda r: r.trainer,
         "dataset": lambda r: r.dataset,
@@ -73,12 +73,12 @@ def same_experiment(runs: Sequence[Run]) -> list[str]:
     return _disagreements("the seeds", runs, aspects) + differences(runs)
 
 
-def dishonest(runs: Sequence[Run]) -> list[str]:
-    """Return a sentence for each run that selected on anything but validation."""
+def not_selected_on_validation(runs: Sequence[Run]) -> list[str]:
+    """Return one sentence per run that selected on another split than validation."""
     found = []
     for run in runs:
         search = run.result.search
-        if run.result.selected_on not in _HONEST:
+        if run.result.selected_on not in _ALLOWED_SELECTION:
             found.append(f"{run.folder}: selected on {run.result.selected_on!r}, not on validation")
         elif search is not None and search.split != "val":
             found.append(f"{run.folder}: searched on {search.split!r}, not on validation")
@@ -94,7 +94,7 @@ def _list_differences(column: Sequence[Run]) -> list[str]:
     by_list = _groups(column, lambda r: (r.dataset, r.shots, r.seed))
     for (dataset, shots, seed), runs in by_list:
         for part in ("train", "val"):
-            # a method that reads no such list says nothing about it
+            # a method that does not read the list has no digest of it
             readers = [run for run in runs if run.result.list_digest.get(part)]
             place = f"{dataset} at {shots_name(shots)}, seed {seed}"
             aspect = partial(_list, part)

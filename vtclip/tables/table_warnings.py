@@ -1,4 +1,4 @@
-"""What a careful colleague would say of a table before it is shown to others."""
+"""Warnings about results: collapsed seeds, gaps within the noise, too few seeds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
 def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
     """Name each first place whose lead is smaller than the seeds' deviation of the first two.
 
-    Published figures take no part: nothing is known of their seeds.
+    Published results are not compared here: their seeds are unknown.
     """
     ours = [cell for cell in cells if not cell.row.source]
     places = {(cell.dataset, cell.shots) for cell in ours if cell.shots != 0} or {
@@ -34,7 +34,7 @@ def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
     }
     found = []
     for dataset, shots in sorted(places, key=lambda place: (place[0], shots_order(place[1]))):
-        # what used no shots is a rival at every shot count
+        # a method without shots is compared at every shot count
         rivals = [c for c in ours if c.dataset == dataset and c.shots in {shots, 0}]
         first, *rest = sorted(rivals, key=lambda cell: -cell.mean)
         if not rest:
@@ -50,7 +50,7 @@ def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
 
 
 def few_seeds(cells: Iterable[Cell]) -> list[str]:
-    """Name the methods with fewer than ENOUGH_SEEDS seeds; without shots there is no draw."""
+    """Name the methods with fewer than ENOUGH_SEEDS seeds; a run without shots needs only one."""
     places: dict[tuple[str, int], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         seeds = len(set(cell.seeds))
@@ -63,8 +63,8 @@ def few_seeds(cells: Iterable[Cell]) -> list[str]:
     return found
 
 
-def advice(runs: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
-    """Return every warning about `runs` and the `cells` made of them, a sentence each."""
+def table_warnings(runs: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
+    """Return every warning about `runs` and the `cells` made of them, one sentence per warning."""
     return collapsed_seeds(runs) + narrow_gaps(cells) + few_seeds(cells)
 
 

@@ -6,60 +6,60 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtclip.errors import UserError, unknown_name
-from vtclip.tables.advice import advice
 from vtclip.tables.cells import build_cells
 from vtclip.tables.collect import Run, collect, folders_without_result, without_repeats
-from vtclip.tables.layout import Facts
+from vtclip.tables.comparability import differences
+from vtclip.tables.layout import TableData
 from vtclip.tables.names import dataset_order
 from vtclip.tables.published import comparable_datasets, published_cells, read_published
-from vtclip.tables.rules import differences
+from vtclip.tables.table_warnings import table_warnings
 
 METRICS = ("accuracy", "macro_f1")
 
 
-def gather(
+def load_results(
     root: Path,
     keyword: str = "accuracy",
     interval: str = "std",
     published: Path | None = None,
     mix: bool = False,
-) -> Facts:
+) -> TableData:
     """Collect the results below `root` and everything that a table of them must say.
 
     Args:
         root: a folder with result.json files anywhere below it.
         keyword: one of METRICS.
         interval: "std" or "ci95".
-        published: a file of published figures to put beside, None for none.
+        published: a file of published results to put beside, None for none.
         mix: make a table of runs that differ in what must agree, and list the differences below it.
 
     Raises:
         UserError: there is no result, one cannot be read, or runs differ (see
-            :mod:`vtclip.tables.rules`) and `mix` is False.
+            :mod:`vtclip.tables.comparability`) and `mix` is False.
     """
     if keyword not in METRICS:
         raise unknown_name("--keyword of a table", keyword, METRICS)
     if published is not None and keyword != "accuracy":
-        raise UserError("--published: published figures are accuracies; leave out --keyword.")
-    figures = [] if published is None else read_published(published)
+        raise UserError("--published: published results are accuracies; leave out --keyword.")
+    others = [] if published is None else read_published(published)
     runs, repeats = without_repeats(collect(root))
     mixed = differences(runs)
     if mixed and not mix:
         raise _refusal(mixed)
     cells = build_cells(runs, keyword)
-    warnings = advice(runs, cells)
-    remarks = _remarks(runs, repeats, folders_without_result(root))
+    warnings = table_warnings(runs, cells)
+    notes = _notes(runs, repeats, folders_without_result(root))
     if published is not None:
-        beside = published_cells(figures, runs)
+        beside = published_cells(others, runs)
         cells += beside
-        remarks += _published_remarks(runs, bool(beside))
-    return Facts(
+        notes += _published_notes(runs, bool(beside))
+    return TableData(
         cells=cells,
         datasets=dataset_order({run.result.dataset for run in runs}),
         backbone=_backbone(runs),
         metric=keyword,
         interval=interval,
-        remarks=remarks,
+        notes=notes,
         mixed=mixed,
         warnings=warnings,
     )
@@ -77,7 +77,7 @@ def _backbone(runs: Sequence[Run]) -> str:
     return ", ".join(f"{name} ({digest})" for name, digest in sorted(names))
 
 
-def _remarks(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[Path]) -> list[str]:
+def _notes(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[Path]) -> list[str]:
     found = []
     unofficial = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
     if unofficial:
@@ -92,12 +92,12 @@ def _remarks(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[P
     return found
 
 
-def _published_remarks(runs: Sequence[Run], any_found: bool) -> list[str]:
+def _published_notes(runs: Sequence[Run], any_found: bool) -> list[str]:
     found = []
     unlike = dataset_order({run.result.dataset for run in runs} - comparable_datasets(runs))
     if unlike:
-        found.append(f"no published figures beside other test sets: {', '.join(unlike)}")
+        found.append(f"no published results beside other test sets: {', '.join(unlike)}")
     backbones = sorted({run.result.backbone for run in runs})
     if not any_found:
-        found.append(f"no published figure of {', '.join(backbones)} on these datasets")
+        found.append(f"no published result of {', '.join(backbones)} on these datasets")
     return found

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from vtclip.tables.advice import advice
 from vtclip.tables.cells import build_cells
 from vtclip.tables.collect import Run
+from vtclip.tables.table_warnings import table_warnings
 
 from .runs import run
 
@@ -12,7 +12,7 @@ def seeds(accuracies: list[float], **changes: object) -> list[Run]:
 
 
 def said(runs: list[Run]) -> list[str]:
-    return advice(runs, build_cells(runs))
+    return table_warnings(runs, build_cells(runs))
 
 
 def test_nothing_to_say() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vtclip.results import Search
-from vtclip.tables.rules import differences
+from vtclip.tables.comparability import differences
 
 from .runs import run
 

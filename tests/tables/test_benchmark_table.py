@@ -10,7 +10,7 @@ import pytest
 
 from vtclip.errors import UserError
 from vtclip.results import write_result
-from vtclip.tables.field import gather
+from vtclip.tables.benchmark_table import load_results
 from vtclip.tables.layout import parameters_text, seconds_text
 from vtclip.tables.names import BENCHMARK
 from vtclip.tables.published import PUBLISHED_FILE
@@ -47,17 +47,17 @@ def two_datasets(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shown(root: Path, form: str = "text", rows: str = "methods", **options: Any) -> str:
-    return render(gather(root, **options), form, rows)
+def shown(root: Path, output_format: str = "text", rows: str = "methods", **options: Any) -> str:
+    return render(load_results(root, **options), output_format, rows)
 
 
 def test_one_dataset_is_one_table(digits: Path) -> None:
     assert shown(digits) == (
         "Digits, accuracy in %, mean ± std over seeds, backbone tiny (0123456789ab); "
-        "shots (images a class) across\n"
+        "shots (images per class) across\n"
         "\n"
         "method                   1            16    seeds    seconds     trainable\n"
-        "                                                       a run    parameters\n"
+        "                                                     per run    parameters\n"
         "------------  ------------  ------------  -------  ---------  ------------\n"
         "ZeroshotCLIP         55.00         55.00        1        0.8             0\n"
         "VTCLIP        61.00 ± 0.82  91.00 ± 0.82        3     3.1-12         1.58M\n"
@@ -73,7 +73,7 @@ def test_one_dataset_the_other_way(digits: Path) -> None:
         "1                              55.00  61.00 ± 0.82\n"
         "16                             55.00  91.00 ± 0.82\n"
         "seeds                              1             3\n"
-        "seconds a run                    0.8        3.1-12\n"
+        "seconds per run                  0.8        3.1-12\n"
         "trainable parameters               0         1.58M"
     )
 
@@ -125,13 +125,13 @@ def test_the_average_of_all_eleven_has_no_number(tmp_path: Path) -> None:
 
 def test_markdown(digits: Path) -> None:
     assert shown(digits, "markdown").splitlines()[2:] == [
-        "| method       |            1 |           16 |   seeds |   seconds a run "
+        "| method       |            1 |           16 |   seeds |   seconds per run "
         "|   trainable parameters |",
-        "|:-------------|-------------:|-------------:|--------:|----------------:"
+        "|:-------------|-------------:|-------------:|--------:|------------------:"
         "|-----------------------:|",
-        "| ZeroshotCLIP |        55.00 |        55.00 |       1 |             0.8 "
+        "| ZeroshotCLIP |        55.00 |        55.00 |       1 |               0.8 "
         "|                      0 |",
-        "| VTCLIP       | 61.00 ± 0.82 | 91.00 ± 0.82 |       3 |          3.1-12 "
+        "| VTCLIP       | 61.00 ± 0.82 | 91.00 ± 0.82 |       3 |            3.1-12 "
         "|                  1.58M |",
         "",
         "- selected on: last epoch (VTCLIP); nothing to select (ZeroshotCLIP)",
@@ -197,16 +197,16 @@ def test_published_figures_are_marked_and_sourced(tmp_path: Path) -> None:
 
 def test_published_figures_that_do_not_belong_stay_out(digits: Path) -> None:
     text = shown(digits, published=PUBLISHED_FILE)
-    assert "note: no published figure of tiny on these datasets" in text
+    assert "note: no published result of tiny on these datasets" in text
     assert "published [" not in text
     with pytest.raises(UserError, match="accuracies"):
-        gather(digits, "macro_f1", published=PUBLISHED_FILE)
+        load_results(digits, "macro_f1", published=PUBLISHED_FILE)
 
 
 def test_runs_that_differ_are_refused_unless_told(digits: Path) -> None:
     other = write_runs(digits / "other", [90.0], backbone="RN50", trainer="CoOp")
     with pytest.raises(UserError) as caught:
-        gather(digits)
+        load_results(digits)
     said = str(caught.value)
     assert "the table: runs differ in backbone: tiny (" in said and f"RN50 ({other}/seed1)" in said
     assert "\n" not in said and "--mix" in said
@@ -214,7 +214,7 @@ def test_runs_that_differ_are_refused_unless_told(digits: Path) -> None:
     assert "mixed: the table: runs differ in backbone" in text
     assert "backbone RN50 (0123456789ab), tiny (0123456789ab)" in text
     published = shown(digits, mix=True, published=PUBLISHED_FILE)
-    assert "note: no published figure of RN50, tiny" in published
+    assert "note: no published result of RN50, tiny" in published
 
 
 def test_an_evaluation_of_a_run_is_no_second_seed(digits: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_run_without_shots_counts_once_however_often_it_was_made(digits: Path)
     assert f"note: repeats of runs in the table, left out: {again}" in shown(digits)
     write_result(again, result(trainer="ZeroshotCLIP", shots=0, accuracy=55.1))
     with pytest.raises(UserError, match="seed 1 is there 2 times"):
-        gather(digits)
+        load_results(digits)
 
 
 def test_evaluations_elsewhere_are_runs_of_their_own(tmp_path: Path) -> None:
@@ -264,17 +264,17 @@ def test_other_figures_and_intervals(digits: Path) -> None:
     assert "mean ± 95 % interval" in shown(digits, interval="ci95")
     assert "91.00 ± 0.92" in shown(digits, interval="ci95")
     with pytest.raises(UserError, match="macro_f1"):
-        gather(digits, "macro")
+        load_results(digits, "macro")
 
 
 def test_no_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no result\.json anywhere below"):
-        gather(tmp_path)
+        load_results(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
-        gather(tmp_path / "absent")
+        load_results(tmp_path / "absent")
     write_log(tmp_path / "seed1", "{", "result.json")
     with pytest.raises(UserError, match="not JSON"):
-        gather(tmp_path)
+        load_results(tmp_path)
 
 
 def test_all_training_images_come_last(tmp_path: Path) -> None:
