@@ -22,9 +22,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for `name` that is none of the `known` ones, with the nearest of them."""
     names = sorted(known)
     by_folded = {n.casefold(): n for n in names}
-    nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name[:80].casefold(), by_folded, n=1, cutoff=0.5)
     hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
-    return UserError(f"{kind}: unknown name {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+    shown = repr(name) if len(name) <= 80 else f"{name[:77]!r}..."
+    return UserError(f"{kind}: unknown name {shown}{hint} Known: {', '.join(names) or 'none'}.")
 
 
 def run_command(main: Callable[[], int | None]) -> int:

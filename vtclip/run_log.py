@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from dassl.utils import setup_logger
+
+from vtclip.errors import UserError
+
+LOG = "log.txt"
 
 
 class Borrowed:
@@ -27,12 +32,18 @@ class Borrowed:
 
 @contextmanager
 def logged(folder: str) -> Iterator[None]:
-    """Copy standard output to log.txt in a folder while the block runs."""
-    console = sys.stdout
-    sys.stdout = cast(TextIO, Borrowed(console))
+    """Copy what is printed to log.txt in a folder while the block runs."""
+    output, errors = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, Borrowed(stream)) for stream in (output, errors))
     try:
         setup_logger(folder)
         yield
+    except UserError as error:
+        # the console gets this line from the command line, after the log is closed
+        with (Path(folder) / LOG).open("a", encoding="utf-8", errors="replace") as log:
+            sys.stdout.flush()
+            log.write(f"error: {error}\n")
+        raise
     finally:
         sys.stdout.flush()
-        sys.stdout = console
+        sys.stdout, sys.stderr = output, errors
