@@ -28,10 +28,10 @@ from torch import Tensor
 from benchmarks import counting
 from benchmarks.counting import HEADS
 from benchmarks.machine import memory_mib, write_results
-from vtclip.attention import VisualGuidedAttention
 from vtclip.config import EXTENSIONS
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
+from vtclip.layers import VisualGuidedAttention
 
 IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
@@ -78,7 +78,7 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     needed = (TRAIN + TEST) * S * D * 2
     if shutil.disk_usage(folder).free < 1.2 * needed:
         raise SystemExit(f"the bank needs {needed / 1e9:.1f} GB of disk in {folder}")
-    head = VisualGuidedAttention(D, n_heads=HEADS, ffn_ratio=FFN_RATIO)
+    head = VisualGuidedAttention(D, num_heads=HEADS, ffn_ratio=FFN_RATIO)
     optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     watch = PrivateMemory()
     watch.start()
@@ -157,7 +157,7 @@ def measured(
 
 def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
     """Time a forward and backward pass, and count the bytes it holds for the backward pass."""
-    head = VisualGuidedAttention(d, n_heads=HEADS, ffn_ratio=FFN_RATIO)
+    head = VisualGuidedAttention(d, num_heads=HEADS, ffn_ratio=FFN_RATIO)
     text, images, spatial = torch.randn(k, d), torch.randn(b, d), torch.randn(b, s, d)
     weights = {p.untyped_storage().data_ptr() for p in head.parameters()}
     held: dict[int, int] = {}
