@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from benchmarks import counting
 from benchmarks.counting import HEADS
 from benchmarks.machine import memory_mib, write_results
-from vtclip.attention import VisualGuidedAttention, visual_guided_logits
-from vtclip.config import EXTENSIONS
+from trainers.vtclip import VTCLIP
+from vtclip.layers import VisualGuidedAttention, visual_guided_logits
 
 B, S, D, SCALE = 32, 49, 1024, 100.0
 # as the trainer runs it by default, with all pairs at once, at a lower peak, and in bf16
-PAIRS = EXTENSIONS["TRAINER"]["VTCLIP"]["MAX_PAIRS"]
+PAIRS = VTCLIP.OPTIONS["MAX_PAIRS"].default
 DEFAULT = f"ours, max_pairs={PAIRS}"
 OURS = [DEFAULT, "ours", f"ours, max_pairs={PAIRS // 4}", f"{DEFAULT}, amp"]
 EVALUATION = [f"evaluation, max_pairs={PAIRS}"]
@@ -78,7 +78,7 @@ def step_of(contestant: str, n_classes: int, ffn_ratio: int) -> Callable[[], obj
         )
     name, *options = contestant.split(", ")
     pairs = next((int(o.partition("=")[2]) for o in options if "=" in o), 0)
-    head = VisualGuidedAttention(D, n_heads=HEADS, ffn_ratio=ffn_ratio, zero_init=False)
+    head = VisualGuidedAttention(D, num_heads=HEADS, ffn_ratio=ffn_ratio, zero_init=False)
     if name == "evaluation":
         evaluate = torch.inference_mode()(head.logits)
         return partial(evaluate, text, images, spatial, SCALE, max_pairs=pairs)

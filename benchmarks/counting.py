@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from vtclip.multi_head import Sizes, cheapest_order, multiplications_of_orders
+from vtclip.layers.product_order import Sizes, cheapest_order, multiplications_of_orders
 
 HEADS = 8
 
 
 def of_ours(k: int, b: int, s: int, d: int, ffn_ratio: int) -> float:
     """Count those of the visual-guided attention: what no image enters once, the rest B times."""
-    sizes = Sizes(n_images=b, n_queries=k, n_keys=s, n_heads=HEADS, dim=d, memory_dim=d)
+    sizes = Sizes(n_images=b, n_queries=k, n_keys=s, num_heads=HEADS, dim=d, memory_dim=d)
     order = multiplications_of_orders(sizes)[cheapest_order(sizes)]
     once = 5 * k * d * d + 2 * k * k * d
     return 3.0 * (once + b * (order + 2 * ffn_ratio * k * d * d))

@@ -28,7 +28,7 @@ from tabulate import tabulate
 import train
 from benchmarks.machine import write_results
 from vtclip.backbones import openai_clip
-from vtclip.config import EXTENSIONS
+from vtclip.config.keys import PROJECT_KEYS
 from vtclip.features import Encoding
 from vtclip.precision import bf16_is_fast
 from vtclip.results import read_result
@@ -167,7 +167,7 @@ def main() -> None:
         (
             "of which encoding",
             cached["features"],
-            f"{EXTENSIONS['FEATURES']['VIEWS']} views and the test images; the rest: {EPOCHS} "
+            f"{PROJECT_KEYS['FEATURES.VIEWS'].default} views and the test images; the rest: {EPOCHS} "
             "epochs of the head, test",
         ),
         *((trainer, seconds["total"], "measured") for trainer, seconds in others.items()),

@@ -28,11 +28,11 @@ from torch import Tensor
 from benchmarks import counting
 from benchmarks.counting import HEADS
 from benchmarks.machine import memory_mib, write_results
-from vtclip.attention import VisualGuidedAttention
-from vtclip.config import EXTENSIONS
+from trainers.vtclip import VTCLIP
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
 from vtclip.image_features import Features
+from vtclip.layers import VisualGuidedAttention
 
 IMAGE = Path(__file__).resolve().parents[1] / "docs" / "images" / "scaling.png"
 CLASSES, TRAIN, TEST, S, D, B, SCALE = 1000, 16_000, 50_000, 49, 1024, 32, 100.0
@@ -79,8 +79,8 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     needed = (TRAIN + TEST) * S * D * 2
     if shutil.disk_usage(folder).free < 1.2 * needed:
         raise SystemExit(f"the bank needs {needed / 1e9:.1f} GB of disk in {folder}")
-    head = VisualGuidedAttention(D, n_heads=HEADS, ffn_ratio=FFN_RATIO)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
+    head = VisualGuidedAttention(D, num_heads=HEADS, ffn_ratio=FFN_RATIO)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     watch = PrivateMemory()
     watch.start()
     text = torch.randn(CLASSES, D)
@@ -88,9 +88,9 @@ def imagenet(folder: Path, steps: int, batches: int, max_pairs: int) -> dict[str
     def train(images: Tensor, spatial: Tensor, labels: Tensor, products: torch.autocast) -> None:
         with products:
             loss, _ = head.cross_entropy(text, images, spatial, labels, SCALE, max_pairs=max_pairs)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
     @torch.inference_mode()
     def evaluate(images: Tensor, spatial: Tensor, labels: Tensor, products: torch.autocast) -> None:
@@ -158,7 +158,7 @@ def measured(
 
 def measure(k: int, b: int, s: int, d: int, repetitions: int) -> dict[str, Any]:
     """Time a forward and backward pass, and count the bytes it holds for the backward pass."""
-    head = VisualGuidedAttention(d, n_heads=HEADS, ffn_ratio=FFN_RATIO)
+    head = VisualGuidedAttention(d, num_heads=HEADS, ffn_ratio=FFN_RATIO)
     text, images, spatial = torch.randn(k, d), torch.randn(b, d), torch.randn(b, s, d)
     weights = {p.untyped_storage().data_ptr() for p in head.parameters()}
     held: dict[int, int] = {}
@@ -242,9 +242,7 @@ def main() -> None:
     parser.add_argument(
         "--batches", type=int, default=4, help="test batches to measure, in each precision"
     )
-    parser.add_argument(
-        "--max-pairs", type=int, default=EXTENSIONS["TRAINER"]["VTCLIP"]["MAX_PAIRS"]
-    )
+    parser.add_argument("--max-pairs", type=int, default=VTCLIP.OPTIONS["MAX_PAIRS"].default)
     parser.add_argument("--repetitions", type=int, default=3, help="of each point of growth")
     parser.add_argument("--temp", type=Path, help="where to write the bank, 6.6 GB")
     options = parser.parse_args()

@@ -9,13 +9,13 @@ import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
-from vtclip.attention import VisualGuidedAttention
 from vtclip.backbones import VisualTokens
 from vtclip.checkpointing import StrPath
 from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
 from vtclip.features import Features
+from vtclip.layers import VisualGuidedAttention
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
@@ -99,8 +99,8 @@ class VTCLIP(FrozenCLIPTrainer):
         return VisualGuidedAttention(
             dim,
             dim if self.tokens() == "joint" else self.provider.backbone_dim,
-            n_layers=options.N_LAYERS,
-            n_heads=options.N_HEADS,
+            num_layers=options.N_LAYERS,
+            num_heads=options.N_HEADS,
             self_attention=options.SELF_ATTENTION,
             ffn_ratio=options.FFN_RATIO if options.FFN else 0.0,
             norm=options.NORM,

@@ -34,7 +34,7 @@ class AttentionPool(nn.Module):
     def __init__(self, pool: Any) -> None:
         super().__init__()
         self.positional_embedding: nn.Parameter = pool.positional_embedding
-        self.n_heads: int = pool.num_heads
+        self.num_heads: int = pool.num_heads
         self.q_proj, self.k_proj, self.v_proj = pool.q_proj, pool.k_proj, pool.v_proj
         self.c_proj = pool.c_proj
 
@@ -52,7 +52,7 @@ class AttentionPool(nn.Module):
         x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.positional_embedding
         queries = x if every_location else x[:, :1]
         q, k, v = (
-            projection(tokens).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            projection(tokens).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for projection, tokens in ((self.q_proj, queries), (self.k_proj, x), (self.v_proj, x))
         )
         pooled = F.scaled_dot_product_attention(q, k, v)
