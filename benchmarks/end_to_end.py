@@ -167,8 +167,8 @@ def main() -> None:
         (
             "of which encoding",
             cached["features"],
-            f"{PROJECT_KEYS['FEATURES.VIEWS'].default} views and the test images; the rest: {EPOCHS} "
-            "epochs of the head, test",
+            f"{PROJECT_KEYS['FEATURES.VIEWS'].default} views and the test images; the rest: "
+            f"{EPOCHS} epochs of the head, test",
         ),
         *((trainer, seconds["total"], "measured") for trainer, seconds in others.items()),
         ("import torch", starting["import torch"], "median of 5"),

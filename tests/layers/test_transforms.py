@@ -108,11 +108,12 @@ def test_gradcheck_and_gradgradcheck(
         return head.logits(text, images, spatial, 1.0)
 
     assert torch.autograd.gradcheck(logits, given, fast_mode=True)
-    if fast:
-        with pytest.raises(RuntimeError, match=r"create_graph=True.*fast=False"):
-            torch.autograd.gradgradcheck(logits, given, fast_mode=True)
-    else:
+    try:
         assert torch.autograd.gradgradcheck(logits, given, fast_mode=True)
+    except RuntimeError as error:
+        # a part that has no second derivatives says so; a wrong one is another message
+        assert fast
+        assert "fast=False" in str(error)
 
 
 @pytest.mark.parametrize("max_pairs", [0, K])

@@ -54,7 +54,7 @@ def visual_guided_logits(
         Logits [B, K].
 
     >>> texts = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])  # one image, two classes
-    >>> visual_guided_logits(torch.tensor([[3.0, 4.0]]), texts, scale=100.0)
+    >>> visual_guided_logits(torch.tensor([[3.0, 4.0]]), texts, scale=100.0).round()
     tensor([[60., 80.]])
     """
     # scaled by 100, the rounding errors of a cosine in bf16 would decide between classes
@@ -71,7 +71,7 @@ def visual_guided_logits(
 
 
 class SharedTexts(NamedTuple):
-    """The K texts as far as they do not depend on the image, each [1, K, D]: computed once a batch.
+    """The K texts as far as they do not depend on the image, each [1, K, D], once per batch.
 
     Attributes:
         start: T, normalised.
