@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from yacs.config import CfgNode as Node
 
 from vtclip.errors import UserError
 from vtclip.schedule import learning_rate
@@ -36,9 +37,38 @@ def test_coops_cosine_with_one_warm_up_epoch() -> None:
         assert learning_rate(epoch, cfg) == pytest.approx(expected, rel=1e-12)
 
 
-def test_without_recount_the_warm_up_epochs_count() -> None:
-    cfg = optim_cfg(WARMUP_EPOCH=2, WARMUP_TYPE="constant", WARMUP_RECOUNT=False)
-    assert learning_rate(2, cfg) == pytest.approx(0.002 * (1 + math.cos(math.pi * 2 / 50)) / 2)
+def test_without_recount_the_warm_up_epochs_count_from_the_full_rate() -> None:
+    cfg = optim_cfg(WARMUP_EPOCH=2, WARMUP_TYPE="constant", WARMUP_RECOUNT=False, LR=0.02)
+    cfg.MAX_EPOCH = 9
+    # recorded from Dassl.pytorch
+    expected = [1e-5, 1e-5, 0.02, 0.016987, 0.013291, 0.0093582, 0.0056624, 0.0026495, 0.00068297]
+    assert [learning_rate(e, cfg) for e in range(9)] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 2, 4])
+@pytest.mark.parametrize("recount", [True, False])
+@pytest.mark.parametrize(
+    ("scheduler", "steps"), [("cosine", (-1,)), ("single_step", (3,)), ("multi_step", (2, 4, 6))]
+)
+def test_the_rates_are_those_of_dassls_schedulers(
+    warmup: int, recount: bool, scheduler: str, steps: tuple[int, ...]
+) -> None:
+    dassl_optim = pytest.importorskip("dassl.optim")
+    if not getattr(pytest.importorskip("dassl"), "STAND_IN", False):
+        pytest.skip("the warm-up of Dassl.pytorch does not run on current PyTorch")
+    cfg = optim_cfg(WARMUP_EPOCH=warmup, WARMUP_RECOUNT=recount, LR_SCHEDULER=scheduler)
+    cfg.STEPSIZE, cfg.MAX_EPOCH = steps, 9
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=cfg.LR)
+    schedule = dassl_optim.build_lr_scheduler(optimizer, Node(vars(cfg)))
+    for epoch in range(9):
+        assert learning_rate(epoch, cfg) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+
+
+def test_a_run_of_nothing_but_warm_up() -> None:
+    cfg = optim_cfg(WARMUP_EPOCH=5, WARMUP_RECOUNT=False, MAX_EPOCH=5)
+    assert learning_rate(5, cfg) == cfg.LR
 
 
 def test_linear_warm_up() -> None:

@@ -30,8 +30,14 @@ def learning_rate(epoch: float, optim_cfg: Any) -> float:
     warmup = max(optim_cfg.WARMUP_EPOCH, 0)
     if epoch < warmup:
         return _warmup(epoch, optim_cfg)
-    since = epoch - warmup if optim_cfg.WARMUP_RECOUNT else epoch
-    return float(optim_cfg.LR) * _decay(since, optim_cfg)
+    if optim_cfg.WARMUP_RECOUNT:
+        return float(optim_cfg.LR) * _decay(epoch - warmup, optim_cfg)
+    # As Dassl does it: the epochs of the warm-up count, but the first one after it still runs at
+    # the full rate, and the later ones in proportion to it.
+    start = _decay(warmup, optim_cfg)
+    if epoch == warmup or start == 0:
+        return float(optim_cfg.LR)
+    return float(optim_cfg.LR) * _decay(epoch, optim_cfg) / start
 
 
 def _warmup(epoch: float, optim_cfg: Any) -> float:

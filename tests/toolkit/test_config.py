@@ -28,6 +28,8 @@ DEFAULTS = {
         "RGS_P": 0.2,
         "GB_P": 0.5,
         "GB_K": 21,
+        "GN_MEAN": 0.0,
+        "GN_STD": 0.15,
         "RANDAUGMENT_N": 2,
         "RANDAUGMENT_M": 10,
         "CUTOUT_N": 1,

@@ -35,7 +35,7 @@ def test_k_transforms_in_training_only(cfg, train_items):
     assert [view.shape for view in train[0]["img"]] == [(3, 10, 12)] * 3
     test = DatasetWrapper(cfg, train_items, transform=whole)
     assert test[0]["img"].shape == (3, 10, 12)
-    with pytest.raises(ValueError, match="K_TRANSFORMS is 3, but there is no transform"):
+    with pytest.raises(ValueError, match=r"^DATALOADER\.K_TRANSFORMS: 3 views need a transform"):
         DatasetWrapper(cfg, train_items, is_train=True)
     loader = build_data_loader(cfg, data_source=train_items, batch_size=4, tfm=whole)
     assert [view.shape for view in next(iter(loader))["img"]] == [(4, 3, 10, 12)] * 3

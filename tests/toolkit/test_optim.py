@@ -44,8 +44,10 @@ def test_cosine_after_one_constant_epoch():
     assert rates(node(**COSINE, **CONSTANT), 50) == pytest.approx(expected, rel=1e-9)
 
 
-def test_without_recount_the_warmup_counts():
-    expected = [1e-5] * 3 + [cosine(0.002, e, 50) for e in range(3, 50)]
+def test_without_recount_the_warmup_counts_from_the_full_rate():
+    after = [cosine(0.002, e, 50) / cosine(1, 3, 50) for e in range(3, 50)]
+    expected = [1e-5] * 3 + after
+    assert after[0] == 0.002
     cfg = node(**COSINE, **{**CONSTANT, "WARMUP_EPOCH": 3}, WARMUP_RECOUNT=False)
     assert rates(cfg, 50) == pytest.approx(expected, rel=1e-9)
 
@@ -54,6 +56,14 @@ def test_linear_warmup():
     cfg = node(**COSINE, WARMUP_EPOCH=4, WARMUP_MIN_LR=1e-4)
     expected = [1e-4, 0.0005, 0.001, 0.0015] + [cosine(0.002, e, 50) for e in range(4)]
     assert rates(cfg, 8) == pytest.approx(expected)
+
+
+def test_without_recount_steps_in_the_warmup_are_not_made_up_for():
+    cfg = node(LR=1.0, STEPSIZE=(3,), MAX_EPOCH=9, **{**CONSTANT, "WARMUP_EPOCH": 4})
+    cfg.WARMUP_RECOUNT = False
+    assert rates(cfg, 9) == pytest.approx([1e-5] * 4 + [1, 1, 0.1, 0.1, 0.1])
+    cfg.LR_SCHEDULER, cfg.STEPSIZE = "multi_step", (2, 4, 6)
+    assert rates(cfg, 9) == pytest.approx([1e-5] * 4 + [1, 1, 0.1, 0.1, 0.1])
 
 
 def test_warmup_before_steps():
@@ -74,7 +84,9 @@ def test_single_step_and_multi_step():
 def test_steps_that_do_not_suit():
     cfg = node(LR_SCHEDULER="multi_step")
     optimizer = build_optimizer(nn.Linear(2, 2), cfg)
-    with pytest.raises(ValueError, match="positive epochs in STEPSIZE"):
+    with pytest.raises(
+        ValueError, match=r"^OPTIM.STEPSIZE: must be a whole number from 1, not -1$"
+    ):
         build_lr_scheduler(optimizer, cfg)
     with pytest.raises(ValueError, match="did you mean 'cosine'"):
         build_lr_scheduler(optimizer, node(LR_SCHEDULER="cosin"))

@@ -38,7 +38,7 @@ def test_class_sampler_fills_its_batches(counts):
 
 
 def test_class_sampler_errors():
-    with pytest.raises(ValueError, match="BATCH_SIZE 5 must be a multiple of N_INS 2"):
+    with pytest.raises(ValueError, match="BATCH_SIZE: 5 must be a multiple of N_INS 2"):
         RandomClassSampler(items(4, 4), batch_size=5, n_ins=2)
     with pytest.raises(ValueError, match="needs 3 classes, and there are 2"):
         RandomClassSampler(items(4, 4), batch_size=6, n_ins=2)

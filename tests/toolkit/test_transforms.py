@@ -1,25 +1,31 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.data.transforms.cutout import Cutout
+from dassl.data.transforms.on_tensor import Cutout, GaussianNoise, InstanceNormalization
+from dassl.data.transforms.translation import RandomTranslation
 from PIL import Image
 from torchvision import transforms as tv
 from torchvision.transforms.functional import InterpolationMode
 
 ORDER = {
-    "random_flip": tv.RandomHorizontalFlip,
-    "random_resized_crop": tv.RandomResizedCrop,
+    "random_translation": RandomTranslation,
     "random_crop": tv.RandomCrop,
-    "random_translation": tv.RandomChoice,
-    "center_crop": tv.CenterCrop,
+    "random_resized_crop": tv.RandomResizedCrop,
+    "random_flip": tv.RandomHorizontalFlip,
+    "randaugment": tv.RandAugment,
     "colorjitter": tv.ColorJitter,
     "randomgrayscale": tv.RandomGrayscale,
     "gaussian_blur": tv.RandomApply,
-    "randaugment": tv.RandAugment,
-    "normalize": tv.Normalize,
     "cutout": Cutout,
+    "normalize": tv.Normalize,
+    "gaussian_noise": GaussianNoise,
+    "instance_norm": InstanceNormalization,
 }
+POLICIES = ("imagenet_policy", "cifar10_policy", "svhn_policy")
 
 
 @pytest.fixture
@@ -44,20 +50,25 @@ def test_test_transform_by_hand(cfg, image):
     crop = tv.functional.to_tensor(tv.functional.center_crop(resized, [224, 224]))
     mean = torch.tensor(cfg.INPUT.PIXEL_MEAN).view(3, 1, 1)
     std = torch.tensor(cfg.INPUT.PIXEL_STD).view(3, 1, 1)
-    found = build_transform(cfg, is_train=False)(image)
+    assert torch.equal(build_transform(cfg, is_train=False)(image), crop)
+    assert torch.equal(build_transform(cfg, is_train=False, choices=("random_flip",))(image), crop)
+    found = build_transform(cfg, is_train=False, choices=("normalize",))(image)
     torch.testing.assert_close(found, (crop - mean) / std)
+    found = build_transform(cfg, is_train=False, choices=("instance_norm",))(image)
+    torch.testing.assert_close(found.mean(dim=(1, 2)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.std(dim=(1, 2)), torch.ones(3))
 
 
 def test_coops_training_transform(cfg):
     cfg.INPUT.TRANSFORMS = ("random_resized_crop", "random_flip", "normalize")
     transform = build_transform(cfg, is_train=True)
     assert kinds(transform) == [
-        tv.RandomHorizontalFlip,
         tv.RandomResizedCrop,
+        tv.RandomHorizontalFlip,
         tv.ToTensor,
         tv.Normalize,
     ]
-    crop = transform.transforms[1]
+    crop = transform.transforms[0]
     assert (crop.scale, tuple(crop.size)) == ((0.08, 1.0), (224, 224))
     assert crop.interpolation == INTERPOLATION_MODES["bilinear"]
 
@@ -68,7 +79,7 @@ def test_order_is_fixed_whatever_the_order_of_the_names(cfg, image):
     assert found(image).shape == (3, 224, 224)
 
 
-@pytest.mark.parametrize("choice", [*ORDER, "imagenet_policy", "cifar10_policy", "svhn_policy"])
+@pytest.mark.parametrize("choice", [*ORDER, *POLICIES, "center_crop"])
 def test_each_choice_alone_gives_the_input_size(cfg, image, choice):
     cfg.INPUT.SIZE = (32, 48)
     out = build_transform(cfg, is_train=True, choices=(choice,))(image)
@@ -93,10 +104,59 @@ def test_unknown_names(cfg):
         build_transform(cfg, is_train=False)
 
 
-def test_cutout_zeroes_a_square_and_copies():
-    torch.manual_seed(0)
+def test_crop_is_drawn_before_flip(cfg, image):
+    transform = build_transform(cfg, choices=("random_flip", "random_resized_crop"))
+    crop = tv.RandomResizedCrop(224, scale=(0.08, 1.0))
+    flipped = 0
+    for seed in range(10):
+        torch.manual_seed(seed)
+        found = transform(image)
+        torch.manual_seed(seed)
+        expected = crop(image)
+        if torch.rand(1) < 0.5:
+            flipped += 1
+            expected = tv.functional.hflip(expected)
+        assert torch.equal(found, tv.functional.to_tensor(expected))
+    assert 0 < flipped < 10
+
+
+def test_cutout_of_fixed_seeds():
     image = torch.ones(3, 20, 20)
-    areas = [int((Cutout(1, 4)(image)[0] == 0).sum()) for _ in range(200)]
-    assert max(areas) == 16
-    assert min(areas) >= 4  # a corner
+    np.random.seed(0)  # centre in row 12, column 15
+    found = Cutout(1, 5)(image)
+    expected = image.clone()
+    expected[:, 10:14, 13:17] = 0  # an odd length is one less, as in Dassl
+    assert torch.equal(found, expected)
+    np.random.seed(4)  # row 14, column 5; row 1, column 8
+    found = Cutout(2, 4)(image)
+    expected = image.clone()
+    expected[:, 12:16, 3:7] = 0
+    expected[:, 0:3, 6:10] = 0
+    assert torch.equal(found, expected)
     assert image.min() == 1
+
+
+def test_cutout_is_before_normalisation(cfg, image):
+    found = build_transform(cfg, choices=("normalize", "cutout"))(image)
+    hole = -torch.tensor(cfg.INPUT.PIXEL_MEAN) / torch.tensor(cfg.INPUT.PIXEL_STD)
+    assert int((found - hole[:, None, None]).abs().sum(0).lt(1e-6).sum()) >= 64
+
+
+def test_translation_of_fixed_seeds(image):
+    translate = RandomTranslation(30, 44)
+    random.seed(0)  # 0.84: no shift
+    assert translate(image).tobytes() == tv.functional.resize(image, [30, 44]).tobytes()
+    random.seed(1)  # 0.13, left 5.08 of 6, top 3.06 of 4
+    enlarged = tv.functional.resize(image, [34, 50])
+    assert translate(image).tobytes() == enlarged.crop((5, 3, 49, 33)).tobytes()
+
+
+def test_noise_of_fixed_seeds():
+    image = torch.zeros(3, 4, 5)
+    random.seed(0)
+    assert GaussianNoise(0.0, 0.15)(image) is image
+    random.seed(1)
+    torch.manual_seed(2)
+    found = GaussianNoise(0.5, 0.15)(image)
+    torch.manual_seed(2)
+    torch.testing.assert_close(found, torch.randn(3, 4, 5) * 0.15 + 0.5)

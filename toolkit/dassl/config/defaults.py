@@ -54,6 +54,8 @@ def _input() -> CfgNode:
     node.RGS_P = 0.2
     node.GB_P = 0.5
     node.GB_K = 21  # pixels, odd
+    node.GN_MEAN = 0.0
+    node.GN_STD = 0.15
     node.RANDAUGMENT_N = 2
     node.RANDAUGMENT_M = 10
     node.CUTOUT_N = 1

@@ -11,6 +11,7 @@ from dassl.data.datasets import Datum
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms.types import Transform
 from dassl.data.wrapper import DatasetWrapper
+from dassl.utils.checks import check_whole
 
 Loader = DataLoader[dict[str, Any]]
 
@@ -41,10 +42,12 @@ def build_data_loader(
         dataset_wrapper: what to use instead of `DatasetWrapper`.
 
     Raises:
-        ValueError: there are no images, or no such sampler.
+        ValueError: there are no images, no such sampler, or a number out of range.
     """
     if not data_source:
         raise ValueError("there are no images to load")
+    check_whole(batch_size, "BATCH_SIZE", low=1)
+    check_whole(cfg.DATALOADER.NUM_WORKERS, "DATALOADER.NUM_WORKERS")
     wrapper = dataset_wrapper or DatasetWrapper
     return DataLoader(
         wrapper(cfg, data_source, transform=tfm, is_train=is_train),

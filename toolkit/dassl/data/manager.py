@@ -10,7 +10,10 @@ from yacs.config import CfgNode
 from dassl.data import transforms
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.loaders import Loader, build_data_loader
+from dassl.data.samplers import SAMPLERS
 from dassl.data.transforms.types import Transform
+from dassl.utils import check_availability
+from dassl.utils.checks import check_whole
 
 Transforms = Transform | Sequence[Transform]
 
@@ -47,9 +50,14 @@ class DataManager:
         Raises:
             ValueError: there are no test images, or the configuration names something unknown.
         """
+        node = cfg.DATALOADER
+        node_u = node.TRAIN_X if node.TRAIN_U.SAME_AS_X else node.TRAIN_U
+        for key in ("TRAIN_X", "TRAIN_X" if node_u is node.TRAIN_X else "TRAIN_U", "TEST"):
+            check_availability(node[key].SAMPLER, SAMPLERS, f"DATALOADER.{key}.SAMPLER")
+            check_whole(node[key].BATCH_SIZE, f"DATALOADER.{key}.BATCH_SIZE", low=1)
         dataset = build_dataset(cfg)
         if not dataset.test:
-            raise ValueError(f"dataset {cfg.DATASET.NAME} has no test images")
+            raise ValueError(f"DATASET.NAME: {cfg.DATASET.NAME} has no test images")
         tfm_train, tfm_test = custom_tfm_train, custom_tfm_test
         if tfm_train is None:
             tfm_train = transforms.build_transform(cfg, is_train=True)
@@ -71,8 +79,6 @@ class DataManager:
                 dataset_wrapper=dataset_wrapper,
             )
 
-        node = cfg.DATALOADER
-        node_u = node.TRAIN_X if node.TRAIN_U.SAME_AS_X else node.TRAIN_U
         self.dataset = dataset
         self.train_loader_x = loader(dataset.train_x, node.TRAIN_X, tfm_train, True)
         self.train_loader_u = (

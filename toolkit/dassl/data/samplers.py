@@ -7,6 +7,7 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 from dassl.data.datasets import Datum
 from dassl.utils import check_availability
+from dassl.utils.checks import check_whole
 
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomClassSampler")
 
@@ -25,8 +26,10 @@ class RandomClassSampler(Sampler[int]):
         Raises:
             ValueError: `batch_size` is no multiple of `n_ins`, or there are too few classes.
         """
-        if n_ins < 1 or batch_size < n_ins or batch_size % n_ins:
-            raise ValueError(f"BATCH_SIZE {batch_size} must be a multiple of N_INS {n_ins}")
+        check_whole(batch_size, "BATCH_SIZE", low=1)
+        check_whole(n_ins, "N_INS", low=1)
+        if batch_size % n_ins:
+            raise ValueError(f"BATCH_SIZE: {batch_size} must be a multiple of N_INS {n_ins}")
         self.n_ins = n_ins
         self.n_classes = batch_size // n_ins
         self.by_label: dict[int, list[int]] = {}
@@ -34,7 +37,7 @@ class RandomClassSampler(Sampler[int]):
             self.by_label.setdefault(item.label, []).append(index)
         if self.n_classes > len(self.by_label):
             raise ValueError(
-                f"BATCH_SIZE {batch_size} with N_INS {n_ins} needs {self.n_classes} classes, "
+                f"BATCH_SIZE: {batch_size} with N_INS {n_ins} needs {self.n_classes} classes, "
                 f"and there are {len(self.by_label)}"
             )
 
@@ -81,7 +84,7 @@ def build_sampler(
     Raises:
         ValueError: no such sampler, or one that cannot be built from these numbers.
     """
-    check_availability(sampler_type, SAMPLERS)
+    check_availability(sampler_type, SAMPLERS, "SAMPLER")
     if sampler_type == "RandomSampler":
         return RandomSampler(data_source)
     if sampler_type == "SequentialSampler":

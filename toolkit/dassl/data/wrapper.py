@@ -8,7 +8,8 @@ from yacs.config import CfgNode
 
 from dassl.data.datasets import Datum
 from dassl.data.transforms.types import Transform
-from dassl.utils import read_image
+from dassl.utils import check_availability, read_image
+from dassl.utils.checks import check_whole
 
 
 class DatasetWrapper(Dataset[dict[str, Any]]):
@@ -37,9 +38,12 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         self.transforms: list[Transform | None] = (
             list(transform) if isinstance(transform, Sequence) else [transform]
         )
+        check_whole(cfg.DATALOADER.K_TRANSFORMS, "DATALOADER.K_TRANSFORMS", low=1)
         self.k_views = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         if self.k_views > 1 and transform is None:
-            raise ValueError(f"K_TRANSFORMS is {self.k_views}, but there is no transform")
+            raise ValueError(
+                f"DATALOADER.K_TRANSFORMS: {self.k_views} views need a transform, there is none"
+            )
         self.to_img0 = _plain_transform(cfg.INPUT) if cfg.DATALOADER.RETURN_IMG0 else None
 
     def __len__(self) -> int:
@@ -79,6 +83,7 @@ def _plain_transform(node: CfgNode) -> Transform:
 
     from dassl.data.transforms import INTERPOLATION_MODES
 
+    check_availability(node.INTERPOLATION, INTERPOLATION_MODES, "INPUT.INTERPOLATION")
     mode = INTERPOLATION_MODES[node.INTERPOLATION]
     steps = [
         tv.Resize(node.SIZE, interpolation=mode),

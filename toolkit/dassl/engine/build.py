@@ -20,5 +20,5 @@ def build_trainer(cfg: CfgNode) -> "SimpleTrainer":
     """
     if cfg.VERBOSE:
         print(f"Loading trainer: {cfg.TRAINER.NAME}")
-    trainer: SimpleTrainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg)
+    trainer: SimpleTrainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME, "TRAINER.NAME")(cfg)
     return trainer

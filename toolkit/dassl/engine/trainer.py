@@ -12,11 +12,13 @@ from yacs.config import CfgNode
 
 from dassl.data import DataManager
 from dassl.engine.base import TrainerBase
-from dassl.evaluation import build_evaluator
+from dassl.evaluation import EVALUATOR_REGISTRY, build_evaluator
 from dassl.utils import AverageMeter, MetricMeter, check_availability, load_checkpoint
 from dassl.utils.checkpoint import BEST
+from dassl.utils.checks import check_whole
 
 FINAL_MODELS = ("last_step", "best_val")
+SPLITS = ("test", "val")
 
 
 class SimpleTrainer(TrainerBase):
@@ -33,8 +35,14 @@ class SimpleTrainer(TrainerBase):
     model: nn.Module
 
     def __init__(self, cfg: CfgNode) -> None:
-        """Check the configuration, then build data, model and evaluator, in this order."""
+        """Check the configuration, then build data, model and evaluator, in this order.
+
+        Raises:
+            ValueError: the configuration has an unknown name or a number out of range; one line
+                that begins with the key.
+        """
         super().__init__()
+        _check(cfg)
         self.check_cfg(cfg)
         self.cfg = cfg
         use_cuda = cfg.USE_CUDA and torch.cuda.is_available()
@@ -50,12 +58,7 @@ class SimpleTrainer(TrainerBase):
         """Raise if the configuration does not suit the trainer; for trainers to fill in."""
 
     def build_data_loader(self) -> None:
-        """Build `self.dm` and take over its loaders and classes.
-
-        Raises:
-            ValueError: TEST.FINAL_MODEL is unknown.
-        """
-        check_availability(self.cfg.TEST.FINAL_MODEL, FINAL_MODELS)
+        """Build `self.dm` and take over its loaders and classes."""
         self.dm = DataManager(self.cfg)
         self.train_loader_x = self.dm.train_loader_x
         self.train_loader_u = self.dm.train_loader_u
@@ -79,7 +82,7 @@ class SimpleTrainer(TrainerBase):
             ValueError: TEST.FINAL_MODEL is best_val and there are no validation images.
         """
         if self._selects_on_val() and self.val_loader is None:
-            raise ValueError("TEST.FINAL_MODEL best_val needs validation images, there are none")
+            raise ValueError("TEST.FINAL_MODEL: best_val needs validation images, there are none")
         directory = self.cfg.RESUME or self.output_dir
         self.start_epoch = self.resume_model_if_exist(directory)
         if self.start_epoch > 0 and self._selects_on_val():
@@ -126,8 +129,9 @@ class SimpleTrainer(TrainerBase):
         Raises:
             ValueError: no such split, or it has no images.
         """
+        key = "split" if split else "TEST.SPLIT"
         split = split or self.cfg.TEST.SPLIT
-        check_availability(split, ("test", "val"))
+        check_availability(split, SPLITS, key)
         loader = self.val_loader if split == "val" else self.test_loader
         if loader is None:
             raise ValueError(f"the dataset has no {split} split")
@@ -210,6 +214,16 @@ class TrainerX(SimpleTrainer):
             self._to_device(batch["label"]),
             self._to_device(batch["domain"]),
         )
+
+
+def _check(cfg: CfgNode) -> None:
+    """Check what is used only after the data is loaded, or after training."""
+    check_availability(cfg.TEST.FINAL_MODEL, FINAL_MODELS, "TEST.FINAL_MODEL")
+    check_availability(cfg.TEST.SPLIT, SPLITS, "TEST.SPLIT")
+    check_availability(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY.registered_names(), "TEST.EVALUATOR")
+    check_whole(cfg.OPTIM.MAX_EPOCH, "OPTIM.MAX_EPOCH")
+    check_whole(cfg.TRAIN.PRINT_FREQ, "TRAIN.PRINT_FREQ", low=1)
+    check_whole(cfg.TRAIN.CHECKPOINT_FREQ, "TRAIN.CHECKPOINT_FREQ", low=None)
 
 
 def _clock(seconds: float) -> str:

@@ -18,5 +18,7 @@ def build_evaluator(cfg: CfgNode, **kw: Any) -> "EvaluatorBase":
     Raises:
         ValueError: no evaluator is registered under that name.
     """
-    evaluator: EvaluatorBase = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kw)
+    evaluator: EvaluatorBase = EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR, "TEST.EVALUATOR")(
+        cfg, **kw
+    )
     return evaluator

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 from yacs.config import CfgNode
 
 from dassl.utils import check_availability
+from dassl.utils.checks import check_number, check_sequence, check_whole
 
 SCHEDULERS = ("single_step", "multi_step", "cosine")
 WARMUPS = ("linear", "constant")
@@ -25,14 +26,19 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LRScheduler:
             WARMUP_CONS_LR (constant) or rising from WARMUP_MIN_LR (linear).
 
     Raises:
-        ValueError: no such schedule or warm-up, or a STEPSIZE that does not suit it.
+        ValueError: no such schedule or warm-up, or a number that does not suit it; one line that
+            begins with the key.
     """
-    check_availability(optim_cfg.LR_SCHEDULER, SCHEDULERS)
+    check_availability(optim_cfg.LR_SCHEDULER, SCHEDULERS, "OPTIM.LR_SCHEDULER")
+    check_whole(optim_cfg.MAX_EPOCH, "OPTIM.MAX_EPOCH")
+    check_whole(optim_cfg.WARMUP_EPOCH, "OPTIM.WARMUP_EPOCH", low=None)
     main = _main_schedule(optimizer, optim_cfg)
     epochs = optim_cfg.WARMUP_EPOCH
     if epochs <= 0:
         return main
-    check_availability(optim_cfg.WARMUP_TYPE, WARMUPS)
+    check_availability(optim_cfg.WARMUP_TYPE, WARMUPS, "OPTIM.WARMUP_TYPE")
+    key = "WARMUP_CONS_LR" if optim_cfg.WARMUP_TYPE == "constant" else "WARMUP_MIN_LR"
+    check_number(optim_cfg[key], f"OPTIM.{key}")
 
     def constant(base_lr: SupportsFloat, epoch: int) -> float:
         return float(optim_cfg.WARMUP_CONS_LR)
@@ -65,8 +71,9 @@ class WarmupLR(LRScheduler):
             main: the schedule of the epochs after the warm-up, not yet stepped.
             epochs: length of the warm-up, at least 1.
             warmup_lr: from a group's full learning rate and the epoch to its rate in the warm-up.
-            recount: the first epoch after the warm-up is epoch 0 of `main`; otherwise the epochs of
-                the warm-up count, and it is epoch `epochs` of `main`.
+            recount: the first epoch after the warm-up is epoch 0 of `main`. Otherwise it is epoch
+                `epochs` of `main`, but still runs at the full rate: later rates are in proportion
+                to it, and steps that fall into the warm-up are not made up for.
         """
         self.main = main
         self.epochs = epochs
@@ -89,10 +96,10 @@ class WarmupLR(LRScheduler):
             return
         # The schedules of torch work from the rate that the optimizer holds, so that `main` can
         # only be stepped when the warm-up has given it back.
-        at_the_end = self.last_epoch == self.epochs
-        catch_up = 0 if self.recount else self.epochs
-        for _ in range(catch_up if at_the_end else 1):
+        if self.last_epoch > self.epochs:
             self.main.step()
+        elif not self.recount:
+            self.main.last_epoch = self.epochs
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,10 +121,17 @@ def _main_schedule(optimizer: Optimizer, node: CfgNode) -> LRScheduler:
     if node.LR_SCHEDULER == "cosine":
         return CosineAnnealingLR(optimizer, T_max=node.MAX_EPOCH)
     stepsize = node.STEPSIZE
-    steps = [stepsize] if isinstance(stepsize, int) else list(stepsize)
+    if isinstance(stepsize, int):
+        stepsize = (stepsize,)
+    check_sequence(stepsize, "OPTIM.STEPSIZE")
+    steps = list(stepsize)
+    if not steps:
+        raise ValueError("OPTIM.STEPSIZE: must name at least one epoch")
+    check_number(node.GAMMA, "OPTIM.GAMMA")
     if node.LR_SCHEDULER == "single_step":
+        check_whole(steps[-1], "OPTIM.STEPSIZE", low=None)
         size = steps[-1] if steps[-1] > 0 else node.MAX_EPOCH
         return StepLR(optimizer, step_size=size, gamma=node.GAMMA)
-    if min(steps) <= 0:
-        raise ValueError(f"multi_step needs positive epochs in STEPSIZE, not {stepsize}")
+    for step in steps:
+        check_whole(step, "OPTIM.STEPSIZE", low=1)
     return MultiStepLR(optimizer, milestones=steps, gamma=node.GAMMA)

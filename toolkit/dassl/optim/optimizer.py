@@ -8,6 +8,7 @@ from torch import nn, optim
 from yacs.config import CfgNode
 
 from dassl.utils import check_availability
+from dassl.utils.checks import check_number
 
 OPTIMIZERS = ("adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw")
 
@@ -26,10 +27,12 @@ def build_optimizer(
         param_groups: parameters or groups to use instead; STAGED_LR is then not looked at.
 
     Raises:
-        ValueError: no such optimizer, or a new layer that the module does not have.
+        ValueError: no such optimizer, a number out of range, or a new layer that the module does
+            not have; one line that begins with the key.
         TypeError: STAGED_LR without a module.
     """
-    check_availability(optim_cfg.NAME, OPTIMIZERS)
+    check_availability(optim_cfg.NAME, OPTIMIZERS, "OPTIM.NAME")
+    _check_numbers(optim_cfg)
     params: Any
     if param_groups is not None:
         params = param_groups
@@ -38,6 +41,25 @@ def build_optimizer(
     else:
         params = model.parameters() if isinstance(model, nn.Module) else model
     return _optimizer(params, optim_cfg)
+
+
+def _check_numbers(node: CfgNode) -> None:
+    """Check what the optimizer `node.NAME` uses."""
+    check_number(node.LR, "OPTIM.LR")
+    check_number(node.WEIGHT_DECAY, "OPTIM.WEIGHT_DECAY")
+    if node.STAGED_LR:
+        check_number(node.BASE_LR_MULT, "OPTIM.BASE_LR_MULT")
+    if node.NAME in ("adam", "amsgrad", "radam", "adamw"):
+        check_number(node.ADAM_BETA1, "OPTIM.ADAM_BETA1", below=1.0)
+        check_number(node.ADAM_BETA2, "OPTIM.ADAM_BETA2", below=1.0)
+        return
+    check_number(node.MOMENTUM, "OPTIM.MOMENTUM")
+    if node.NAME == "rmsprop":
+        check_number(node.RMSPROP_ALPHA, "OPTIM.RMSPROP_ALPHA")
+        return
+    check_number(node.SGD_DAMPNING, "OPTIM.SGD_DAMPNING")
+    if node.SGD_NESTEROV and (node.MOMENTUM == 0 or node.SGD_DAMPNING != 0):
+        raise ValueError("OPTIM.SGD_NESTEROV: needs a MOMENTUM above 0 and SGD_DAMPNING 0")
 
 
 def _optimizer(params: Any, node: CfgNode) -> optim.Optimizer:
@@ -70,7 +92,7 @@ def _staged_groups(model: Any, node: CfgNode) -> list[dict[str, Any]]:
     )
     children = [name for name, _ in model.named_children()]
     for name in new_layers:
-        check_availability(name, children)
+        check_availability(name, children, "OPTIM.NEW_LAYERS")
     new: list[torch.Tensor] = []
     base: list[torch.Tensor] = []
     for name, parameter in model.named_parameters():

@@ -7,8 +7,13 @@ from typing import Any, TypeVar
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def check_availability(requested: str, available: Iterable[str]) -> None:
+def check_availability(requested: object, available: Iterable[str], key: str = "") -> None:
     """Raise unless `requested` is one of `available`.
+
+    Args:
+        requested: the name; anything but a string is unknown too.
+        available: the known names.
+        key: where the name comes from, such as "OPTIM.NAME"; the message begins with it.
 
     Raises:
         ValueError: with one line that lists the available names and suggests the nearest.
@@ -17,9 +22,12 @@ def check_availability(requested: str, available: Iterable[str]) -> None:
     if requested in names:
         return
     by_lower_case = {name.lower(): name for name in names}
-    near = get_close_matches(requested.lower(), by_lower_case, n=1, cutoff=0.5)
+    near = get_close_matches(str(requested).lower(), by_lower_case, n=1, cutoff=0.5)
     hint = f"did you mean {by_lower_case[near[0]]!r}? " if near else ""
-    raise ValueError(f"unknown name {requested!r}: {hint}there are {', '.join(names) or 'none'}")
+    raise ValueError(
+        f"{key and f'{key}: '}unknown name {requested!r}: "
+        f"{hint}there are {', '.join(names) or 'none'}"
+    )
 
 
 class Registry:
@@ -60,16 +68,17 @@ class Registry:
 
         return enter
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str, key: str = "") -> Any:
         """Return the entry called `name`.
+
+        Args:
+            name: the name.
+            key: what the message on an unknown name begins with; the table's name if empty.
 
         Raises:
             ValueError: with one line that lists the registered names and suggests the nearest.
         """
-        try:
-            check_availability(name, self._entries)
-        except ValueError as error:
-            raise ValueError(f"{self._name}: {error}") from None
+        check_availability(name, self._entries, key or self._name)
         return self._entries[name]
 
     def registered_names(self) -> list[str]:

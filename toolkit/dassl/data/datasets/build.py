@@ -16,5 +16,5 @@ def build_dataset(cfg: CfgNode) -> DatasetBase:
     """
     if cfg.VERBOSE:
         print(f"Loading dataset: {cfg.DATASET.NAME}")
-    dataset: DatasetBase = DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg)
+    dataset: DatasetBase = DATASET_REGISTRY.get(cfg.DATASET.NAME, "DATASET.NAME")(cfg)
     return dataset
