@@ -35,6 +35,8 @@ RESULT = Result(
     trainable_parameters=0,
     epochs=0,
     config_digest="def",
+    settings={"OPTIM.LR": 0.001},
+    dataset_root="data",
     device="cpu",
     seconds={"total": 1.5},
     peak_memory_mib=300.0,
@@ -52,7 +54,7 @@ def test_round_trip_keeps_every_digit(tmp_path: Path) -> None:
         ({"accuracy": math.nan}, "accuracy is nan"),
         ({"macro_f1": "90"}, "macro_f1 is '90'"),
         ({"accuracy": 101.0}, "not a percentage"),
-        ({"schema": 0}, "schema 1"),
+        ({"schema": 0}, "schema 2"),
         ({"search": {"grid": {}}}, "search is of another form"),
     ],
 )

@@ -36,6 +36,8 @@ def result(**changes: Any) -> Result:
         "device": "cpu",
         "seconds": {"total": 12.0},
         "peak_memory_mib": 400.0,
+        "settings": {"OPTIM.LR": 0.001},
+        "dataset_root": "data",
         "versions": {},
     }
     return Result(**{**values, **changes})
