@@ -69,9 +69,8 @@ def describe_transform(cfg: CfgNode, *, is_train: bool) -> str:
     node = cfg.INPUT
     if is_train:
         # a list of which keys were set by whom changes nothing of the images
-        return (
-            f"train {sorted((key, value) for key, value in node.items() if key != 'SET_BY_USER')}"
-        )
+        values = sorted((key, value) for key, value in node.items() if key != "SET_BY_USER")
+        return f"train, crop before flip, {values}"
     normalised = "normalize" in node.TRANSFORMS
     shown = (node.SIZE, node.INTERPOLATION, node.PIXEL_MEAN, node.PIXEL_STD, node.NO_TRANSFORM)
     return f"test {shown} normalize={normalised}"

@@ -166,7 +166,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise UserError(f"{path}: too large for a configuration.")
-        content = yaml.load(text.decode("utf-8-sig"), Loader=_PlainLoader)
+        content = _PlainLoader(text.decode("utf-8-sig")).get_single_data()
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file.") from None
     except (OSError, UnicodeDecodeError) as error:
