@@ -36,8 +36,7 @@ def my_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def test_the_documented_example_trains(my_backbone: Path, run_train) -> None:
     arguments = [
         *("--plugin", "my_backbone", "--trainer", "VTCLIP"),
-        *("--config-file", str(ROOT / "configs" / "trainers" / "VTCLIP" / "tiny.yaml")),
-        *("--output-dir", str(my_backbone / "run"), "MODEL.BACKBONE.NAME", "colours"),
+        *("--output-dir", str(my_backbone / "run"), "--backbone", "colours"),
         *("TRAINER.VTCLIP.N_HEADS", "1", "DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "2"),
     ]
     assert run_train(*arguments) == 0
@@ -47,8 +46,7 @@ def test_the_documented_example_trains(my_backbone: Path, run_train) -> None:
 def test_coop_needs_a_text_encoder_with_embeddings(my_backbone: Path, run_train, capfd) -> None:
     arguments = [
         *("--plugin", "my_backbone", "--trainer", "CoOp"),
-        *("--config-file", str(ROOT / "configs" / "trainers" / "CoOp" / "tiny.yaml")),
-        *("--output-dir", str(my_backbone / "run"), "MODEL.BACKBONE.NAME", "colours"),
+        *("--output-dir", str(my_backbone / "run"), "--backbone", "colours"),
         *("DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1"),
     ]
     assert run_train(*arguments) == 2
