@@ -145,7 +145,7 @@ def write_page() -> None:
                 "products in",
                 "batches measured",
                 "in all",
-                "seconds a batch",
+                "seconds per batch",
                 "minutes in all (scaled)",
             ],
             "github",

@@ -171,7 +171,7 @@ class ImageDataset(DatasetBase):
         nothing is ever selected on test images; with `shots` below 1 there is then no val.
 
         Returns:
-            `shots` images a class of train and min(`shots`, 4) of val; everything for `shots`
+            `shots` images per class of train and min(`shots`, 4) of val; everything for `shots`
             below 1.
         """
         if shots < 1 or not lists.train:

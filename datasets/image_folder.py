@@ -31,7 +31,7 @@ class ImageFolder(ImageDataset):
     @property
     def remedy(self) -> str:
         """What to do where files are missing."""
-        return "--root names a folder with one folder of images a class"
+        return "--root names a folder with one folder of images per class"
 
     def read(self, allow_random: bool) -> Lists:
         """Read train, val and test folders where there are, else split the class folders."""

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Methods that need no pixels on a file of features, 1 to 16 shots; writes docs/feature_bank.md.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-USAGE="FILE [CFG]"
-file="${1:-}" cfg="${2:-vit_b32}"
-[[ -f "$file" ]] || refuse "error: no file of features '$file'"
-options=(DATASET.FEATURE_BANK "$file" DATALOADER.NUM_WORKERS 0)
-bash "$ROOT/scripts/vtclip/zeroshot.sh" feature_bank "$cfg" "${options[@]}"
-for trainer in TipAdapter TipAdapterF CLIPAdapter LinearProbe; do
+USAGE="FILE"
+file="${1:-}"
+[[ -f "$file" ]] || refuse "no file of features '$file'"
+bank=(DATASET.FEATURE_BANK "$file")
+bash "$ROOT/scripts/vtclip/zeroshot.sh" feature_bank "${bank[@]}"
+for method in TipAdapter TipAdapterF CLIPAdapter LinearProbe; do
   for shots in 1 2 4 8 16; do
-    bash "$ROOT/scripts/run.sh" "$trainer" feature_bank "$shots" "$cfg" "${options[@]}"
+    bash "$ROOT/scripts/run.sh" "$method" feature_bank "$shots" "${bank[@]}"
   done
 done
+read_arguments ZeroshotCLIP feature_bank 0 "${bank[@]}"
+results="output/$(folder_of "${OPTIONS[@]}" | cut -d / -f 1)"
 page="$ROOT/docs/feature_bank.md"
 cat > "$page.new" <<EOF
 # Methods on a file of features
@@ -19,13 +21,13 @@ cat > "$page.new" <<EOF
 \`datasets/bank_file.py\`) in the place of images, for every method that needs neither pixels nor the
 text encoder. This page is written by
 
-    bash scripts/feature_bank.sh $(basename "$file") $cfg
+    bash scripts/feature_bank.sh $(basename "$file")
 
-The file holds one list of images a shot count; seeds differ in the validation images that choose
-hyper-parameters (at most 4 a class) and in what is drawn in training. It has one view an image, so
+The file holds one list of images per shot count; seeds differ in the validation images that choose
+hyper-parameters (at most 4 per class) and in what is drawn in training. It has one view per image, so
 caches and training see no augmentation. Each row is selected on validation or not at all; few
 validation images leave many values equal, and what they choose may lie below the best.
 
 EOF
-"$PYTHON" "$ROOT/parse_test_res.py" output/feature_bank --table --rows shots --format markdown >> "$page.new"
+"$PYTHON" "$ROOT/parse_test_res.py" "$results" --table --rows shots --format markdown >> "$page.new"
 mv "$page.new" "$page"

@@ -78,5 +78,5 @@ def ensemble_for(dataset: str, template: str) -> tuple[str, ...]:
 
 
 def fill(template: str, classnames: Sequence[str]) -> list[str]:
-    """Return one prompt a class; `_` in class names becomes a space, as in CoOp."""
+    """Return one prompt per class; `_` in class names becomes a space, as in CoOp."""
     return [template.format(name.replace("_", " ")) for name in classnames]

@@ -35,13 +35,13 @@ class Job:
     shots: int
     seed: int
     data: Path
-    cfg: str = "tiny"
+    backbone: str = "tiny"
     name: str = ""
     options: tuple[str, ...] = ()
 
     def folder(self, output: Path) -> Path:
         """Return the output folder of the run below `output`."""
-        experiment = f"{self.cfg}{self.name and '_' + self.name}_{self.shots}shots"
+        experiment = f"{self.backbone}{self.name and '_' + self.name}_{self.shots}shots"
         return output / self.dataset / self.trainer / experiment / f"seed{self.seed}"
 
 
@@ -71,8 +71,8 @@ def _run(job: Job, output: Path) -> None:
         *(sys.executable, str(ROOT / "train.py")),
         *("--root", str(job.data), "--seed", str(job.seed), "--trainer", job.trainer),
         *("--dataset-config-file", str(configs / "datasets" / f"{job.dataset}.yaml")),
-        *("--config-file", str(configs / "trainers" / job.trainer / f"{job.cfg}.yaml")),
-        *("--output-dir", str(folder), "DATASET.NUM_SHOTS", str(job.shots), *job.options),
+        *("--backbone", job.backbone, "--shots", str(job.shots)),
+        *("--output-dir", str(folder), *job.options),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

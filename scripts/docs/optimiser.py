@@ -42,7 +42,7 @@ mean of seeds 1 to 3; columns are dataset and shots; epochs of the CoOp protocol
 The zero-shot row is where every run starts; crops are of 0.5 to 1 of the area on digits and of CoOp's 0.08
 to 1 on Caltech101 where none are named. The highest mean over all columns: **{best}**.
 
-Taken: the rate and decay of AdamW 1e-3 (`configs/methods/vtclip.yaml`), and the crops for digits alone
+Taken: the rate and decay of AdamW 1e-3 (`trainers/vtclip.py`), and the crops for digits alone
 (`configs/datasets/digits.yaml`); other datasets keep CoOp's augmentation, and the switches of the method
 their assumed values. The columns rest on {images} validation images, so that differences of a
 few points are noise. A backbone of another width may want another rate: search again, on validation.

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scripts.docs.grid import SEEDS, SHOTS, Job, run_all
-from scripts.docs.validation import EPOCHS
 from vtclip.errors import run_command
 from vtclip.files import write_text
 from vtclip.tables.benchmark_table import load_results
@@ -30,8 +29,6 @@ WITH_SHOTS = (
     "TipAdapterF",
     "VTCLIP",
 )
-# the methods whose number of epochs CoOp's protocol varies with the shots
-BY_PROTOCOL = ("CoOp", "VTCLIP")
 CALTECH_SHOTS = (1, 4)
 PLOT = Path("docs/images/digits.png")
 NOTES = Path(__file__).with_name("results_notes.md")
@@ -91,8 +88,7 @@ def jobs(dataset: str, data: Path, shots: Sequence[int]) -> Iterator[Job]:
             yield Job(trainer, dataset, shots[-1], seed, data)
         for trainer in WITH_SHOTS:
             for count in shots:
-                epochs = ("OPTIM.MAX_EPOCH", str(EPOCHS[count])) if trainer in BY_PROTOCOL else ()
-                yield Job(trainer, dataset, count, seed, data, options=epochs)
+                yield Job(trainer, dataset, count, seed, data)
 
 
 def losses(cells: Sequence[Cell]) -> Iterator[str]:

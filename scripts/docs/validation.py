@@ -13,8 +13,6 @@ from tabulate import tabulate
 
 from scripts.docs.grid import SEEDS, Job, run_all
 
-# CoOp's protocol, by shots
-EPOCHS = {1: 50, 2: 100, 4: 100, 8: 200, 16: 200}
 COLUMNS = (("digits", 1), ("digits", 4), ("digits", 16), ("caltech101", 1))
 
 # what a dataset was augmented with before the search; a setting may say otherwise
@@ -88,7 +86,7 @@ def compare(
             *("VTCLIP", dataset, shots, seed, roots[dataset]),
             name="_".join(options).replace("TRAINER.VTCLIP.", "").replace(" ", ""),
             options=(
-                *("TEST.SPLIT", "val", "OPTIM.MAX_EPOCH", str(EPOCHS[shots])),
+                *("TEST.SPLIT", "val"),
                 *START[dataset],
                 *options,
             ),

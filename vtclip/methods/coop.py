@@ -61,7 +61,7 @@ class PromptLearner(nn.Module):
     """Learns the context; the embeddings of the class names stay and are not saved with it.
 
     Args:
-        context: initial context [M, W], or [K, M, W] for one a class.
+        context: initial context [M, W], or [K, M, W] for one per class.
         tokens: embeddings [K, 1 + M + R, W] of prompts with M words before the class name; what
             stands in the place of the context has no effect.
         name_lengths: number of tokens of each of the K class names.

@@ -33,7 +33,7 @@ def build_data_loader(
         cfg: the configuration; its DATALOADER node and USE_CUDA are read.
         sampler_type: name of a sampler, see `build_sampler`.
         data_source: the images.
-        batch_size: images a batch. In training, the last batch is dropped where it is not full,
+        batch_size: images per batch. In training, the last batch is dropped where it is not full,
             unless there are fewer than `batch_size` images in all.
         n_domain: kept for plug-ins that pass it; no sampler here looks at domains.
         n_ins: items of one class in a batch, for RandomClassSampler.

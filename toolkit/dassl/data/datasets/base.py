@@ -91,14 +91,14 @@ class DatasetBase:
     def generate_fewshot_dataset(
         self, *data_sources: Sequence[Datum], num_shots: int = -1, repeat: bool = False
     ) -> Any:
-        """Draw `num_shots` images a class from each list, on Python's global `random`.
+        """Draw `num_shots` images per class from each list, on Python's global `random`.
 
         Labels come in the order of their first occurrence, lists in the order given, and nothing
         else is drawn: `random.seed(s)` before the call fixes the result.
 
         Args:
             data_sources: one list or more.
-            num_shots: images a class; below 1, the lists are returned as they are.
+            num_shots: images per class; below 1, the lists are returned as they are.
             repeat: give a class with fewer images `num_shots` of them drawn with replacement,
                 instead of each once.
 
