@@ -30,6 +30,31 @@ def test_new_files_are_readable_by_others(tmp_path: Path) -> None:
     assert (tmp_path / "x").stat().st_mode & 0o044 == 0o044
 
 
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"a": "ü"}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "x.json") == {"a": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"a":' * 200_000, "nested too deeply"),
+        (b"[" * 200_000 + b"]" * 200_000, "nested too deeply"),
+        (b"1" * 5000, "digits"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the key 'a' is there twice"),
+        ('{"a": "ü"}'.encode("latin-1"), "not UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
+        (b"\0" * 100, "not JSON"),
+    ],
+    ids=["lists", "objects", "closed lists", "digits", "key twice", "latin-1", "utf-16", "zeros"],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"x\.json: .*{said}"):
+        read_json(tmp_path / "x.json")
+
+
 @pytest.mark.parametrize("text", ["", "{", "nonsense"])
 def test_broken_json_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)

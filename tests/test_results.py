@@ -6,12 +6,24 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from vtclip.errors import UserError
-from vtclip.results import RESULT_FILE, Result, Search, is_complete, read_result, write_result
+from vtclip.results import (
+    EXPECTED,
+    EXPECTED_OF_SEARCH,
+    RESULT_FILE,
+    NotAResult,
+    Result,
+    Search,
+    UnreadableResult,
+    is_complete,
+    read_result,
+    write_result,
+)
 
 RESULT = Result(
     trainer="TipAdapter",
@@ -35,13 +47,20 @@ RESULT = Result(
     trainable_parameters=0,
     epochs=0,
     config_digest="def",
-    settings={"OPTIM.LR": 0.001},
-    dataset_root="data",
     device="cpu",
     seconds={"total": 1.5},
     peak_memory_mib=300.0,
     versions={"python": "3.11"},
+    settings={"OPTIM.LR": 0.002, "INPUT.SIZE": [224, 224], "DATASET.NAME": "Digits", "A": None},
+    dataset_root="/data",
 )
+
+SEARCH = {"split": "val", "grid": {"alpha": [1.0]}, "chosen": {"alpha": 1.0}, "accuracy": 91.0}
+
+
+def test_every_field_has_an_expectation() -> None:
+    assert {f.name for f in fields(Result)} == EXPECTED.keys()
+    assert [f.name for f in fields(Search)] == list(EXPECTED_OF_SEARCH)
 
 
 def test_round_trip_keeps_every_digit(tmp_path: Path) -> None:
@@ -51,12 +70,53 @@ def test_round_trip_keeps_every_digit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"accuracy": math.nan}, "accuracy is nan"),
-        ({"macro_f1": "90"}, "macro_f1 is '90'"),
-        ({"accuracy": 101.0}, "not a percentage"),
-        ({"schema": 0}, "schema 2"),
-        ({"search": {"grid": {}}}, "search is of another form"),
+        ({"accuracy": math.nan}, "accuracy is nan, not a percentage"),
+        ({"macro_f1": "90"}, "macro_f1 is '90', not a percentage"),
+        ({"accuracy": 101.0}, "accuracy is 101.0, not a percentage"),
+        ({"accuracy": True}, "accuracy is True"),
+        ({"zero_shot_accuracy": -0.5}, "zero_shot_accuracy is -0.5"),
+        ({"accuracy": 91.0}, r"accuracy is 91.00%, but 650 correct of 719 images are 90.40%"),
+        ({"settings": {"A": {}}}, "settings is"),
+        ({"settings": {"A": [[[1]]]}}, "settings is"),
+        ({"settings": {"A": math.nan}}, "settings is"),
+        ({"settings": []}, "settings is"),
+        ({"dataset_root": None}, "dataset_root is None, not a text"),
+        ({"trainer": "a\u2028b"}, "trainer is"),
+        ({"seconds": {"total": 1e300}}, "seconds is"),
+        (
+            {"correct": 10**6 + 1, "total": 10**6, "accuracy": 100.0},
+            "1000001 correct of 1000000 images",
+        ),
+        ({"correct": 800}, "800 correct of 719"),
+        ({"total": 0}, "total is 0, not a whole number from 1"),
+        ({"schema": 0}, "of schema 0, not of schema 2"),
+        ({"schema": True}, "of schema True, not"),
+        ({"trainer": ["VTCLIP"]}, "trainer is"),
+        ({"trainer": ""}, "trainer is '', not a name"),
+        ({"dataset": "a\nb"}, "dataset is"),
+        ({"backbone": "\ud800"}, "backbone is"),
+        ({"evaluated": "a\0b"}, "evaluated is"),
+        ({"shots": 16.0}, "shots is 16.0, not a whole number from -1"),
+        ({"shots": -2}, "shots is -2"),
+        ({"seed": None}, "seed is None"),
+        ({"trainable_parameters": 10**400}, "trainable_parameters is 10"),
+        ({"peak_memory_mib": math.inf}, "peak_memory_mib is inf"),
+        ({"classes": "some"}, "classes is 'some', not one of all, base, new"),
+        ({"split": {}}, "split is"),
+        ({"templates": "a photo"}, "templates is"),
+        ({"templates": [1]}, "templates is"),
+        ({"list_digest": {"train": 1}}, "list_digest is"),
+        ({"seconds": {"total": "1"}}, "seconds is"),
+        ({"seconds": [1.0]}, "seconds is"),
+        ({"comparable": 1}, "comparable is 1, not true or false"),
+        ({"per_class": {"0": 200}}, "per_class is"),
+        ({"search": []}, r"search is \[\], not an object or null"),
+        ({"search": {"grid": {}}}, "lacks search.split, lacks search.chosen"),
+        ({"search": SEARCH | {"accuracy": 912}}, "search.accuracy is 912, not a percentage"),
+        ({"search": SEARCH | {"grid": {"alpha": 1.0}}}, "search.grid is"),
+        ({"search": SEARCH | {"chosen": {"alpha": None}}}, "search.chosen is"),
     ],
+    ids=str,
 )
 def test_impossible_values_are_refused(tmp_path: Path, change: dict, message: str) -> None:
     path = write_result(tmp_path, RESULT)
@@ -90,3 +150,50 @@ def test_an_absent_result_is_not_complete(tmp_path: Path) -> None:
     assert not is_complete(tmp_path)
     with pytest.raises(UserError, match=RESULT_FILE):
         read_result(tmp_path / RESULT_FILE)
+
+
+def test_many_problems_are_one_line(tmp_path: Path) -> None:
+    path = write_result(tmp_path, RESULT)
+    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text())) | {"schema": 2}))
+    with pytest.raises(UserError, match=r"dataset is .* and 2\d more problems; run the seed again"):
+        read_result(path)
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    path = write_result(tmp_path, RESULT)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_result(path) == RESULT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"dataset": "flowers", "model": "ViT-B-32", "metrics": {"acc1": 0.6}}',
+        "[]",
+        "{}",
+        "1",
+        "null",
+        '"result"',
+        '{"schema": "1"}',
+        '{"schema": 1, "metrics": {"acc1": 0.6}}',
+    ],
+)
+def test_the_file_of_another_program_is_told_apart(tmp_path: Path, text: str) -> None:
+    (tmp_path / RESULT_FILE).write_text(text)
+    with pytest.raises(NotAResult, match="another program") as caught:
+        read_result(tmp_path / RESULT_FILE)
+    assert not isinstance(caught.value, UnreadableResult)
+
+
+def test_our_damaged_file_is_not_one_of_another_program(tmp_path: Path) -> None:
+    path = write_result(tmp_path, RESULT)
+    raw = json.loads(path.read_text())
+    del raw["schema"]
+    for damaged in (raw, {"schema": 2}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(UserError) as caught:
+            read_result(path)
+        assert not isinstance(caught.value, NotAResult)
+    path.write_text(json.dumps(raw)[:-20])
+    with pytest.raises(UnreadableResult, match="not JSON"):
+        read_result(path)

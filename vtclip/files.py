@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,19 +58,34 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file in UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: the file is missing, unreadable or not JSON.
+        UserError: the file is missing, unreadable, not JSON or nested too deeply, has a number
+            with too many digits, or has a key twice in one object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=_object_without_repeats)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from error
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read, not UTF-8 ({error}).") from error
+    except RecursionError:
+        raise UserError(f"{path}: not JSON that can be read (nested too deeply).") from None
+    except ValueError as error:  # a syntax error, a key twice, or the limit on digits of int()
         raise UserError(f"{path}: not JSON ({error}); fetch or write it anew.") from error
+
+
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {reprlib.repr(repeated)} is there twice in one object")
+    return found
 
 
 def sha256_of_file(path: Path) -> str:

@@ -5,18 +5,36 @@
 
 from __future__ import annotations
 
-import math
+import reprlib
 import sys
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError
+from vtclip.expectations import (
+    AMOUNT,
+    LARGEST_INTEGER,
+    LINE,
+    NAME,
+    NUMBER,
+    OBJECT_OR_NULL,
+    PERCENTAGE,
+    SETTING,
+    TEXT,
+    TRUE_OR_FALSE,
+    Expectation,
+    list_of,
+    mapping_of,
+    one_of,
+    whole_number,
+)
 from vtclip.files import read_json, write_json
 
 RESULT_FILE = "result.json"
-PERCENTAGES = ("accuracy", "macro_f1", "zero_shot_accuracy")
 SCHEMA = 2
+# percentage points between the accuracy and correct/total; tables show 0.01
+ACCURACY_TOLERANCE = 0.01
 
 SELECTED_LAST = "last epoch"
 SELECTED_VAL = "val"
@@ -101,6 +119,55 @@ class Result:
     schema: int = SCHEMA
 
 
+class NotAResult(UserError):
+    """The file is not a result of vtclip; another program may have written it."""
+
+
+class UnreadableResult(NotAResult):
+    """The file cannot be read as JSON, so that nobody can tell what it was."""
+
+
+# one line per field of Result, and below of Search
+EXPECTED: dict[str, Expectation] = {
+    "trainer": NAME,
+    "dataset": NAME,
+    "shots": whole_number(-1),
+    "seed": whole_number(-LARGEST_INTEGER),
+    "split": one_of("train", "val", "test"),
+    "classes": one_of("all", "base", "new"),
+    "accuracy": PERCENTAGE,
+    "macro_f1": PERCENTAGE,
+    "correct": whole_number(0),
+    "total": whole_number(1),
+    "zero_shot_accuracy": PERCENTAGE,
+    "backbone": NAME,
+    "backbone_fingerprint": LINE,
+    "templates": list_of(TEXT),
+    "list_digest": mapping_of(LINE),
+    "comparable": TRUE_OR_FALSE,
+    "selected_on": NAME,
+    "search": OBJECT_OR_NULL,
+    "trainable_parameters": whole_number(0),
+    "epochs": whole_number(0),
+    "config_digest": LINE,
+    "device": NAME,
+    "seconds": mapping_of(AMOUNT),
+    "peak_memory_mib": AMOUNT,
+    "versions": mapping_of(TEXT),
+    "settings": mapping_of(SETTING),
+    "dataset_root": TEXT,
+    "evaluated": TEXT,
+    "per_class": mapping_of(PERCENTAGE),
+    "schema": whole_number(0),
+}
+EXPECTED_OF_SEARCH: dict[str, Expectation] = {
+    "split": NAME,
+    "grid": mapping_of(list_of(NUMBER)),
+    "chosen": mapping_of(NUMBER),
+    "accuracy": PERCENTAGE,
+}
+
+
 def write_result(folder: Path, result: Result) -> Path:
     """Write `result` as `folder`/result.json, atomically, and return its path."""
     path = folder / RESULT_FILE
@@ -109,34 +176,64 @@ def write_result(folder: Path, result: Result) -> Path:
 
 
 def read_result(path: Path) -> Result:
-    """Read a result file.
+    """Read a result file and check every value.
 
     Raises:
-        UserError: it is missing, not JSON, of another schema, or a value is missing or impossible.
+        UnreadableResult: the file is missing, cannot be read or is not JSON.
+        NotAResult: it is the file of another program.
+        UserError: it is a result of another schema, or a value is missing or impossible.
     """
-    raw: Any = read_json(path)
-    if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-        raise UserError(f"{path}: not a result of schema {SCHEMA}; run the seed again.")
-    problems = [problem for f in fields(Result) for problem in _problems(f.name, raw)]
+    try:
+        raw: Any = read_json(path)
+    except UserError as error:
+        raise UnreadableResult(str(error)) from error
+    if not _is_ours(raw):
+        raise NotAResult(f"{path}: not a result of vtclip, but a file of another program.")
+    if raw.get("schema", SCHEMA) != SCHEMA:
+        found = reprlib.repr(raw["schema"])
+        raise UserError(
+            f"{path}: a result of schema {found}, not of schema {SCHEMA}; run the seed again."
+        )
+    problems = _problems(raw, EXPECTED) or _contradictions(raw)
     if problems:
-        raise UserError(f"{path}: {', '.join(problems)}; run the seed again.")
-    values = {f.name: raw[f.name] for f in fields(Result)}
+        more = f" and {len(problems) - 4} more problems" if len(problems) > 4 else ""
+        raise UserError(f"{path}: {', '.join(problems[:4])}{more}; run the seed again.")
+    values = {name: raw[name] for name in EXPECTED}
     if values["search"] is not None:
-        values["search"] = Search(**values["search"])
+        values["search"] = Search(**{name: raw["search"][name] for name in EXPECTED_OF_SEARCH})
     return Result(**values)
 
 
-def _problems(name: str, raw: dict[str, Any]) -> list[str]:
-    """Name what is wrong with one value of a result file: nothing, or one thing."""
-    if name not in raw:
-        return [f"lacks {name}"]
-    value = raw[name]
-    if name in PERCENTAGES and not (
-        isinstance(value, float | int) and math.isfinite(value) and 0 <= value <= 100
-    ):
-        return [f"{name} is {value!r}, not a percentage"]
-    if name == "search" and value is not None and set(value) != {f.name for f in fields(Search)}:
-        return ["search is of another form"]
+def _is_ours(raw: Any) -> bool:
+    """Tell whether `raw` has a schema number with fields of ours, or most fields of a result."""
+    if not isinstance(raw, dict):
+        return False
+    known = raw.keys() & EXPECTED.keys()
+    numbered = type(raw.get("schema")) is int and (len(known) > 1 or len(raw) == 1)
+    return numbered or 2 * len(known) > len(EXPECTED)
+
+
+def _problems(raw: dict[str, Any], expected: dict[str, Expectation], of: str = "") -> list[str]:
+    """Describe each field of `raw` that is missing or not as expected."""
+    found = []
+    for name, expectation in expected.items():
+        if name not in raw:
+            found.append(f"lacks {of}{name}")
+        elif name == "search" and isinstance(raw[name], dict):
+            found += _problems(raw[name], EXPECTED_OF_SEARCH, "search.")
+        elif not expectation.holds(raw[name]):
+            found.append(f"{of}{name} is {reprlib.repr(raw[name])}, not {expectation.words}")
+    return found
+
+
+def _contradictions(raw: dict[str, Any]) -> list[str]:
+    """Describe what is impossible between fields that are right by themselves."""
+    accuracy, correct, total = raw["accuracy"], raw["correct"], raw["total"]
+    if correct > total or abs(accuracy - 100.0 * correct / total) > ACCURACY_TOLERANCE:
+        return [
+            f"accuracy is {accuracy:.2f}%, but {correct} correct of {total} images are "
+            f"{100.0 * correct / total:.2f}%"
+        ]
     return []
 
 

@@ -11,6 +11,7 @@ from vtclip.tables.collect import Run
 
 def result(**changes: Any) -> Result:
     shots, seed = changes.get("shots", 16), changes.get("seed", 1)
+    accuracy, total = changes.get("accuracy", 90.0), changes.get("total", 100_000)
     values: dict[str, Any] = {
         "trainer": "VTCLIP",
         "dataset": "Digits",
@@ -18,10 +19,10 @@ def result(**changes: Any) -> Result:
         "seed": seed,
         "split": "test",
         "classes": "all",
-        "accuracy": 90.0,
+        "accuracy": accuracy,
         "macro_f1": 89.0,
-        "correct": 647,
-        "total": 719,
+        "correct": round(accuracy * total / 100),
+        "total": total,
         "zero_shot_accuracy": 55.0,
         "backbone": "tiny",
         "backbone_fingerprint": "0123456789abcdef",
@@ -36,9 +37,9 @@ def result(**changes: Any) -> Result:
         "device": "cpu",
         "seconds": {"total": 12.0},
         "peak_memory_mib": 400.0,
-        "settings": {"OPTIM.LR": 0.001},
-        "dataset_root": "data",
         "versions": {},
+        "settings": {"OPTIM.LR": 0.002},
+        "dataset_root": "/data",
     }
     return Result(**{**values, **changes})
 
