@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,43 @@ def test_unfinished_runs_and_unofficial_splits_are_named(tmp_path: Path) -> None
     ]
 
 
+def test_results_of_other_programs_are_ignored_with_a_note(digits: Path) -> None:
+    foreign = write_log(digits / "other", '{"metrics": {"acc1": 0.6}}', "result.json")
+    write_log(digits / "other", log_text(90.0))
+    text = shown(digits)
+    assert f"note: result.json of another program, ignored: {foreign}" in text.splitlines()
+    assert "91.00 ± 0.82" in text and "warning" not in text
+
+
+def test_one_damaged_result_among_many_is_left_out_with_a_warning(digits: Path) -> None:
+    damaged = write_result(digits / "damaged", result(seed=4, correct=1))
+    cut = write_log(digits / "cut", '{"trainer": "VTC', "result.json")
+    old = write_log(digits / "old", '{"schema": 1, "trainer": "VTCLIP"}', "result.json")
+    pipe = digits / "pipe" / "result.json"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    lines = shown(digits).splitlines()
+    for path, what in (
+        (damaged, "accuracy is 90.00%, but 1 correct of 100000 images are 0.00%"),
+        (cut, "not JSON"),
+        (old, "a result of schema 1, not of schema 2"),
+        (pipe, "not a regular file"),
+    ):
+        assert sum(line.startswith(f"warning: left out, {path}: {what}") for line in lines) == 1
+
+
+def test_no_run_is_dropped_without_a_note(digits: Path, tmp_path_factory) -> None:
+    zero = digits / "zero"
+    write_result(zero, result(shots=0, accuracy=88.0, selected_on="last epoch"))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_runs(elsewhere, [40.0])
+    (digits / "link").symlink_to(elsewhere, target_is_directory=True)
+    (digits / "within").symlink_to(digits / "Digits", target_is_directory=True)
+    lines = shown(digits).splitlines()
+    assert f"note: links to other folders, not followed: {digits}/link" in lines
+    assert f"note: 0 shots of a method that uses shots, no column for them: {zero}" in lines
+
+
 def test_warnings_stand_below(tmp_path: Path) -> None:
     write_runs(tmp_path, [90.0, 30.0])
     assert [line for line in shown(tmp_path).splitlines() if line.startswith("warning")] == [
@@ -272,6 +310,9 @@ def test_no_results(tmp_path: Path) -> None:
         load_results(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         load_results(tmp_path / "absent")
+    foreign = write_log(tmp_path / "seed0", "{}", "result.json")
+    with pytest.raises(UserError, match=f"but of other programs .{foreign}"):
+        load_results(tmp_path)
     write_log(tmp_path / "seed1", "{", "result.json")
     with pytest.raises(UserError, match="not JSON"):
         load_results(tmp_path)

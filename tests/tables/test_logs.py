@@ -48,7 +48,8 @@ def test_a_keyword_is_no_pattern(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("8.58e+1", 85.8), ("1e-05", 1e-5), ("-3.5", -3.5), ("1.2.3", None)]
+    ("text", "value"),
+    [("8.58e+1", 85.8), ("1e-05", 1e-5), ("-3.5", None), ("1.2.3", None), ("1_0", None)],
 )
 def test_numbers(tmp_path: Path, text: str, value: float | None) -> None:
     path = write_log(tmp_path, f"Finish training\n* accuracy: {text}%\n")
@@ -56,9 +57,15 @@ def test_numbers(tmp_path: Path, text: str, value: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("0:00:09", 9.0), ("12:00:01", 43201.0), ("1 day, 1:00:00", 90000.0)]
+    ("text", "seconds"),
+    [
+        ("0:00:09", 9.0),
+        ("12:00:01", 43201.0),
+        ("1 day, 1:00:00", 90000.0),
+        (f"{'9' * 5000} days, 1:00:00", None),
+    ],
 )
-def test_elapsed_time(tmp_path: Path, text: str, seconds: float) -> None:
+def test_elapsed_time(tmp_path: Path, text: str, seconds: float | None) -> None:
     path = write_log(tmp_path, f"Finish training\nElapsed: {text}\n")
     assert read_log(path, {"accuracy"}, END_OF_TRAINING).seconds == seconds
 
@@ -68,3 +75,27 @@ def test_logs_of_a_folder_are_ordered_by_date(tmp_path: Path) -> None:
     for name in names:
         write_log(tmp_path, "", name)
     assert [path.name for path in log_files(tmp_path)] == [names[1], names[2], names[0]]
+
+
+@pytest.mark.parametrize("keyword", ["accuracy", "macro_f1", "error"])
+@pytest.mark.parametrize("text", ["100.1", "-0.1", "nan", "inf", "1e999", "1.2.3", "x" * 9999])
+def test_impossible_percentages(tmp_path: Path, keyword: str, text: str) -> None:
+    path = write_log(tmp_path, f"Finish training\n* {keyword}: 5%\n* {keyword}: {text}%\n")
+    reading = read_log(path, {keyword}, END_OF_TRAINING)
+    assert reading.values == {}
+    lacks = reading.lacks(keyword, END_OF_TRAINING)
+    assert lacks.startswith(f"{keyword} is {text[:9]}") and len(lacks) < 100
+
+
+def test_other_figures_need_only_be_finite(tmp_path: Path) -> None:
+    path = write_log(tmp_path, "Finish training\n* gain: -3.5%\n* loss: 1e999%\n")
+    reading = read_log(path, {"gain", "loss"}, END_OF_TRAINING)
+    assert reading.values == {"gain": -3.5}
+    assert reading.impossible == ["loss is 1e999%"]
+
+
+@pytest.mark.parametrize("line", ["Finished training", "Do evaluation on test set"])
+def test_the_old_wording_is_pointed_out(tmp_path: Path, line: str) -> None:
+    text = "\n".join(["epoch [1/2] batch", line, *lines_of_a_test(62.5, 61.0)])
+    reading = read_log(write_log(tmp_path, text), {"accuracy"}, END_OF_TRAINING)
+    assert "add --test-log" in reading.lacks("accuracy", END_OF_TRAINING)

@@ -98,8 +98,15 @@ def test_unfinished_seeds_are_named_with_what_they_lack(tmp_path: Path) -> None:
     lines = summary(tmp_path).splitlines()
     assert f'unfinished: {tmp_path}/seed3: log.txt: no line "Finish training"' in lines
     assert f"unfinished: {tmp_path}/seed4: neither result.json nor log.txt" in lines
+<<<<<<< HEAD
     said = "result.json: not a result of vtclip, but a file of another program."
     assert f"unfinished: {tmp_path}/seed5: {said}" in lines
+=======
+    assert (
+        f"unfinished: {tmp_path}/seed5: result.json: not a result of vtclip, but a file of another "
+        "program; no log.txt"
+    ) in lines
+>>>>>>> wt2/main
     assert f"warning: {tmp_path}: only 2 finished seeds" in lines
 
 
@@ -109,7 +116,7 @@ def test_the_newest_finished_log_is_read(tmp_path: Path) -> None:
     write_log(tmp_path / "seed1", log_text(0, finished=False), "log.txt-2024-01-02-10-00-00")
     text = summary(tmp_path)
     assert "log.txt-2024-01-01-10-00-00. accuracy: 80.00%. " in text
-    assert 'unfinished: log.txt-2024-01-02-10-00-00: no line "Finish training"' in text
+    assert 'of no use: log.txt-2024-01-02-10-00-00: no line "Finish training"' in text
 
 
 def test_several_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +201,43 @@ def test_seeds_of_different_runs_are_pointed_out(tmp_path: Path) -> None:
 
 def test_what_draws_no_shots_needs_one_seed(tmp_path: Path) -> None:
     assert "warning" not in summary(write_runs(tmp_path, [55.0], trainer="Zero", shots=0))
+
+
+def test_the_result_of_another_program_gives_way_to_the_log(tmp_path: Path) -> None:
+    write_logs(tmp_path, [62.0, 63.0, 64.0])
+    for seed in (1, 2, 3):
+        write_log(tmp_path / f"seed{seed}", '{"metrics": {"acc1": 0.6}}', "result.json")
+    text = summary(tmp_path)
+    assert "* accuracy: 63.00% +- 0.82%" in text
+    assert (
+        f"note: {tmp_path}/seed2/log.txt was read, for result.json: not a result of vtclip, but a "
+        "file of another program" in text.splitlines()
+    )
+
+
+def test_a_damaged_result_of_ours_does_not_give_way_to_the_log(tmp_path: Path) -> None:
+    folder = write_runs(tmp_path, [91.0, 92.0])
+    write_result(folder / "seed3", result(seed=3, accuracy=93.0, correct=0))
+    write_log(folder / "seed3", log_text(93.0))
+    text = summary(folder)
+    assert "* accuracy: 91.50% +- 0.50%" in text
+    assert f"unfinished: {folder}/seed3: result.json: accuracy is 93.00%, but 0 correct" in text
+
+
+@pytest.mark.parametrize("figure", ["912.0", "-3.5", "nan", "inf", "1e999"])
+def test_impossible_figures_of_logs_enter_no_mean(tmp_path: Path, figure: str) -> None:
+    write_logs(tmp_path, [90.0, 92.0])
+    write_log(tmp_path / "seed3", f"{log_text(80.0)}* accuracy: {figure}%\n")
+    text = summary(tmp_path)
+    assert "* accuracy: 91.00% +- 1.00%" in text and "seed3  " not in text
+    line = f"unfinished: {tmp_path}/seed3: log.txt: accuracy is {figure}%, which is impossible"
+    assert line in text.splitlines()
+
+
+def test_logs_in_the_wording_of_2022(tmp_path: Path) -> None:
+    text = log_text(62.5).replace("Finish training", "Finished training")
+    for seed in (1, 2, 3):
+        write_log(tmp_path / f"seed{seed}", text)
+    with pytest.raises(UserError, match=r"older Dassl\? add --test-log"):
+        summary(tmp_path)
+    assert "* accuracy: 62.50%" in summarise(str(tmp_path), "accuracy", END_OF_TEST, "std")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtclip.errors import UserError, unknown_name
-from vtclip.tables.cells import build_cells
-from vtclip.tables.collect import Run, collect, folders_without_result, without_repeats
+from vtclip.results import RESULT_FILE
+from vtclip.tables.cells import Grid, Row, build_cells
+from vtclip.tables.collect import Collection, Run, collect, without_repeats
 from vtclip.tables.comparability import differences
 from vtclip.tables.layout import TableData
 from vtclip.tables.names import dataset_order
@@ -34,7 +35,7 @@ def load_results(
         mix: make a table of runs that differ in what must agree, and list the differences below it.
 
     Raises:
-        UserError: there is no result, one cannot be read, or runs differ (see
+        UserError: there is no result that can be read, or runs differ (see
             :mod:`vtclip.tables.comparability`) and `mix` is False.
     """
     if keyword not in METRICS:
@@ -42,13 +43,15 @@ def load_results(
     if published is not None and keyword != "accuracy":
         raise UserError("--published: published results are accuracies; leave out --keyword.")
     others = [] if published is None else read_published(published)
-    runs, repeats = without_repeats(collect(root))
+    found = collect(root)
+    runs, repeats = without_repeats(found.runs)
     mixed = differences(runs)
     if mixed and not mix:
         raise _refusal(mixed)
     cells = build_cells(runs, keyword)
-    warnings = table_warnings(runs, cells)
-    notes = _notes(runs, repeats, folders_without_result(root))
+    warnings = [f"left out, {sentence}" for sentence in found.damaged]
+    warnings += table_warnings(runs, cells)
+    notes = _notes(runs, repeats, found) + _without_column(runs, Grid(cells))
     if published is not None:
         beside = published_cells(others, runs)
         cells += beside
@@ -77,7 +80,7 @@ def _backbone(runs: Sequence[Run]) -> str:
     return ", ".join(f"{name} ({digest})" for name, digest in sorted(names))
 
 
-def _notes(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[Path]) -> list[str]:
+def _notes(runs: Sequence[Run], repeats: Sequence[Run], collected: Collection) -> list[str]:
     found = []
     unofficial = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
     if unofficial:
@@ -87,9 +90,25 @@ def _notes(runs: Sequence[Run], repeats: Sequence[Run], unfinished: Sequence[Pat
     if repeats:
         folders = ", ".join(str(run.folder) for run in repeats)
         found.append(f"repeats of runs in the table, left out: {folders}")
-    if unfinished:
-        found.append(f"a log but no result, left out: {', '.join(map(str, unfinished))}")
+    for what, paths in (
+        ("a log but no result, left out", collected.unfinished),
+        (f"{RESULT_FILE} of another program, ignored", collected.foreign),
+        ("links to other folders, not followed", collected.links),
+    ):
+        if paths:
+            found.append(f"{what}: {', '.join(map(str, paths))}")
     return found
+
+
+def _without_column(runs: Sequence[Run], grid: Grid) -> list[str]:
+    """Name the runs with 0 shots of methods that have others: such a figure has no column."""
+    hidden = [
+        run
+        for run in runs
+        if run.result.shots not in grid.shots and grid.uses_shots(Row(run.result.trainer))
+    ]
+    folders = ", ".join(str(run.folder) for run in hidden)
+    return [f"0 shots of a method that uses shots, no column for them: {folders}"] if hidden else []
 
 
 def _published_notes(runs: Sequence[Run], any_found: bool) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,13 @@ from vtclip.errors import UserError
 
 END_OF_TRAINING = "Finish training"
 END_OF_TEST = "=> result"
+# what Dassl wrote until 2022
+OLD_WORDING = ("Finished training", "Do evaluation on test set")
+# figures that are nothing but shares of the images
+PERCENTAGES = {"accuracy", "error", "macro_f1"}
 
-_ELAPSED = re.compile(r"Elapsed: (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)")
+_ELAPSED = re.compile(r"Elapsed: (?:(\d{1,9}) days?, )?(\d{1,9}):(\d\d):(\d\d)", flags=re.ASCII)
+_NUMBER = re.compile(r"[0-9.eE+-]+")
 
 
 @dataclass(frozen=True)
@@ -21,24 +28,32 @@ class LogReading:
 
     Attributes:
         values: in percent, by keyword.
+        impossible: the figures that are none, as "KEYWORD is TEXT%".
         seconds: the elapsed time, None where the log does not say.
         ended: whether the end signal is there.
-        test_only: whether there is a test result and no sign of training.
+        hint: what to do where it is not there, "" where nothing suggests itself.
     """
 
     values: dict[str, float]
+    impossible: list[str]
     seconds: float | None
     ended: bool
-    test_only: bool
+    hint: str
 
     def lacks(self, keyword: str, signal: str) -> str:
-        """Return what is missing for `keyword`, in words; "" where nothing is."""
+        """Return what is missing or impossible, in words; "" where `keyword` can be used."""
+        if self.impossible:
+            return f"{', '.join(self.impossible)}, which is impossible"
         if keyword in self.values:
             return ""
         if self.ended:
             return f'no "* {keyword}: ...%" after "{signal}"'
-        hint = " (the log of a test? add --test-log)" if self.test_only else ""
-        return f'no line "{signal}"{hint}'
+        return f'no line "{signal}"{self.hint}'
+
+
+def is_log(name: str) -> bool:
+    """Tell whether a file of this name is a log."""
+    return name == "log.txt" or name.startswith("log.txt-")
 
 
 def log_files(folder: Path) -> list[Path]:
@@ -54,10 +69,10 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
     Raises:
         UserError: the file cannot be read.
     """
-    patterns = {k: re.compile(rf"\* {re.escape(k)}: ([\.\deE+-]+)%") for k in keywords}
-    values: dict[str, float] = {}
+    patterns = {k: re.compile(rf"\* {re.escape(k)}: (\S+?)%") for k in keywords}
+    texts: dict[str, str] = {}
     seconds: float | None = None
-    ended = tested = trained = False
+    ended = tested = trained = old = False
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for raw in lines:
@@ -65,21 +80,40 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
                 ended = ended or line == signal
                 tested = tested or line == END_OF_TEST
                 trained = trained or line.startswith("epoch [")
+                old = old or line.startswith(OLD_WORDING)
                 if not ended:
                     continue
                 for keyword, pattern in patterns.items():
                     if match := pattern.search(line):
-                        _store(values, keyword, match.group(1))
+                        texts[keyword] = match.group(1)
                 if match := _ELAPSED.search(line):
                     days, hours, minutes, rest = (int(part or 0) for part in match.groups())
                     seconds = float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    return LogReading(values, seconds, ended, tested and not trained)
+    figures = {keyword: _figure(keyword, text) for keyword, text in texts.items()}
+    return LogReading(
+        values={keyword: value for keyword, value in figures.items() if value is not None},
+        impossible=[
+            f"{k} is {reprlib.repr(texts[k])[1:-1]}%" for k in figures if figures[k] is None
+        ],
+        seconds=seconds,
+        ended=ended,
+        hint=_hint(old, trained) if tested else "",
+    )
 
 
-def _store(values: dict[str, float], keyword: str, text: str) -> None:
+def _figure(keyword: str, text: str) -> float | None:
+    """Return the number that `text` is, None where no such figure can be."""
     try:
-        values[keyword] = float(text)
-    except ValueError:  # the pattern also lets "1.2.3" pass
-        values.pop(keyword, None)
+        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    except ValueError:  # "1.2.3"
+        return None
+    possible = 0 <= value <= 100 if keyword in PERCENTAGES else math.isfinite(value)
+    return value if possible else None
+
+
+def _hint(old: bool, trained: bool) -> str:
+    if old:
+        return " (the wording of an older Dassl? add --test-log)"
+    return "" if trained else " (the log of a test? add --test-log)"

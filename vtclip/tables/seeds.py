@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtclip.errors import UserError
-from vtclip.results import RESULT_FILE, Result, read_result
+from vtclip.results import RESULT_FILE, NotAResult, Result, read_result
 from vtclip.tables.logs import log_files, read_log
 
 # the keywords of a result; any other keyword is read from the logs
@@ -51,44 +51,69 @@ class Unfinished:
 def read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
     """Read the seed in `folder`.
 
+    A result.json of another program, or one that cannot be read, gives way to the log beside it;
+    a damaged result of ours does not.
+
     Args:
         folder: path as it is to be printed.
         keyword: the figure asked for; accuracy and macro_f1 are read as well.
         signal: the line of a log after which figures count.
     """
+    try:
+        return _read_seed(folder, keyword, signal)
+    except OSError as error:  # a folder that may be listed and not entered
+        return Unfinished(folder, f"cannot be read ({error.strerror})")
+
+
+def _read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
     path = Path(folder) / RESULT_FILE
-    if path.is_file() and keyword in RESULT_KEYWORDS:
-        try:
-            result = read_result(path)
-        except UserError as error:
-            return Unfinished(folder, f"{RESULT_FILE}: {str(error).removeprefix(f'{path}: ')}")
-        return Seed(
-            name=Path(folder).name,
-            file=join(folder, RESULT_FILE),
-            values={name: value(result) for name, value in RESULT_KEYWORDS.items()},
-            seconds=result.seconds.get("total"),
-            result=result,
-        )
-    return _read_logs(folder, keyword, signal)
+    if keyword not in RESULT_KEYWORDS or not path.is_file():
+        return _read_logs(folder, keyword, signal)
+    try:
+        result = read_result(path)
+    except NotAResult as error:
+        return _read_logs(folder, keyword, signal, ignored=_about(path, error))
+    except UserError as error:
+        return Unfinished(folder, _about(path, error))
+    return Seed(
+        name=Path(folder).name,
+        file=join(folder, RESULT_FILE),
+        values={name: value(result) for name, value in RESULT_KEYWORDS.items()},
+        seconds=result.seconds.get("total"),
+        result=result,
+    )
 
 
-def _read_logs(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
+def _read_logs(folder: str, keyword: str, signal: str, ignored: str = "") -> Seed | Unfinished:
     lacking: list[str] = []
     for path in reversed(log_files(Path(folder))):
-        reading = read_log(path, {keyword, "accuracy", "macro_f1"}, signal)
+        try:
+            reading = read_log(path, {keyword, "accuracy", "macro_f1"}, signal)
+        except UserError as error:
+            lacking.append(_about(path, error))
+            continue
         if lacks := reading.lacks(keyword, signal):
             lacking.append(f"{path.name}: {lacks}")
             continue
         file = join(folder, path.name)
-        note = f"{file} was read, for newer ones are unfinished: {'; '.join(lacking)}"
+        reasons = [ignored] if ignored else []
+        if lacking:
+            reasons.append(f"newer ones are unfinished or of no use: {'; '.join(lacking)}")
         return Seed(
             name=Path(folder).name,
             file=file,
             values=reading.values,
             seconds=reading.seconds,
-            note=note if lacking else "",
+            note=f"{file} was read, for {'; '.join(reasons)}" if reasons else "",
         )
+    if ignored:
+        return Unfinished(folder, "; ".join([ignored, *(lacking or ["no log.txt"])]))
     return Unfinished(folder, "; ".join(lacking) or f"neither {RESULT_FILE} nor log.txt")
+
+
+def _about(path: Path, error: UserError) -> str:
+    """Return an error about a file with the name of the file alone."""
+    return f"{path.name}: {str(error).removeprefix(f'{path}: ').removesuffix('.')}"
 
 
 def join(folder: str, name: str) -> str:

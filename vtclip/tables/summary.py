@@ -137,7 +137,7 @@ def _warnings(experiment: Experiment) -> list[str]:
 
 def _nothing_found(experiments: Sequence[Experiment], directory: str) -> UserError:
     unfinished = [u for e in experiments for u in e.unfinished]
-    deeper = (below for u in unfinished for below in Path(u.folder).iterdir())
+    deeper = (below for u in unfinished for below in _content(Path(u.folder)))
     if _is_seed(Path(directory)):
         why = "it is a seed itself; give the folder above"
     elif not unfinished:
@@ -150,4 +150,11 @@ def _nothing_found(experiments: Sequence[Experiment], directory: str) -> UserErr
 
 
 def _is_seed(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (RESULT_FILE, "log.txt"))
+    return any(path.name in (RESULT_FILE, "log.txt") for path in _content(folder))
+
+
+def _content(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # no folder, or one that cannot be read: then its seeds say so
+        return []
