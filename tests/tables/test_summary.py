@@ -98,15 +98,10 @@ def test_unfinished_seeds_are_named_with_what_they_lack(tmp_path: Path) -> None:
     lines = summary(tmp_path).splitlines()
     assert f'unfinished: {tmp_path}/seed3: log.txt: no line "Finish training"' in lines
     assert f"unfinished: {tmp_path}/seed4: neither result.json nor log.txt" in lines
-<<<<<<< HEAD
-    said = "result.json: not a result of vtclip, but a file of another program."
-    assert f"unfinished: {tmp_path}/seed5: {said}" in lines
-=======
     assert (
         f"unfinished: {tmp_path}/seed5: result.json: not a result of vtclip, but a file of another "
         "program; no log.txt"
     ) in lines
->>>>>>> wt2/main
     assert f"warning: {tmp_path}: only 2 finished seeds" in lines
 
 
