@@ -3,7 +3,7 @@
     python -m benchmarks.encoding
 
 The backbone has the size of CLIP's RN50 and random weights. All arms take turns within one run, a
-batch each, and each is judged by its fastest batch. On a busy machine that says little; the seconds
+batch each, and each is judged by its fastest batch. On a busy machine that means little; the seconds
 of processor time beside it suffer less. The last rows are the paths of this project: `encode_batch`
 on a batch, and `image_features` from JPEG files (reading, decoding and resizing included). The
 first run compiles for minutes; the compiler's own cache serves the ones after it.
@@ -51,7 +51,7 @@ class Arm:
     cpu_seconds: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        """Encode a batch once, and remember how long it took."""
+        """Encode a batch once, and note how long it took."""
         start, cpu_start = time.perf_counter(), time.process_time()
         self.encode()
         self.seconds.append(time.perf_counter() - start)

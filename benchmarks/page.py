@@ -28,8 +28,8 @@ files stand in `benchmarks/results/`.
 `python -m benchmarks.end_to_end`: digits, 16 shots, {epochs} epochs on a backbone of RN50's size with
 random weights. CoOp's way encodes every image anew every epoch in fp32, with the backbone as CLIP loads
 it. Ours encodes the cached views of each image once, in {products} with channels last, and trains on what is
-remembered, the head's products in {products} too (both precisions `auto`). Tip-Adapter-F and
-CLIP-Adapter come last and find the features remembered.
+cached, the head's products in {products} too (both precisions `auto`). Tip-Adapter-F and
+CLIP-Adapter come last and find the features in the cache.
 
 {end_to_end}
 

@@ -34,6 +34,6 @@ def register_all() -> None:
 
 
 # Python sets this name while it looks for the module of `python -m datasets`, whose command line
-# answers wrong arguments before it pays for importing torch
+# refuses wrong arguments before torch is imported
 if sys.argv[:1] != ["-m"]:
     register_all()

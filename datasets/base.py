@@ -72,7 +72,7 @@ class ImageDataset(DatasetBase):
         return dataset
 
     def __init__(self, cfg: CfgNode) -> None:
-        """Read the lists, sample the shots, keep the classes that `cfg` asks for.
+        """Read the lists, sample the shots, keep the classes of `cfg`.
 
         Raises:
             UserError: data is missing or cannot be right.

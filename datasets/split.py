@@ -179,13 +179,13 @@ def require_classes(lists: Lists, source: Path) -> None:
     """Check that there are two classes or more.
 
     Raises:
-        UserError: there is one, so that every answer would be right.
+        UserError: there is one, so that every prediction would be right.
     """
     classes = classes_of(lists.train or lists.test)
     if len(classes) < 2:
         raise UserError(
             f"{source}: holds a single class ({', '.join(name for _, name in classes)}), so that "
-            "every answer is right; a result needs two or more classes."
+            "every prediction is right; a result needs two or more classes."
         )
 
 

@@ -21,7 +21,7 @@ PIECE = 1 << 16
 
 
 class Refused(Exception):
-    """An address that will not give the file, however often it is asked."""
+    """An address that does not give the file; another try is of no use."""
 
 
 class _Broken(Exception):
@@ -106,7 +106,7 @@ def _transfer(url: str, part: Path, have: int) -> None:
             reply.status_code == 206 and (not span or span[1] is None or int(span[1]) != have)
         ):
             part.unlink(missing_ok=True)
-            raise _Broken("the server gave another range than was asked for")
+            raise _Broken("the server gave another range than was requested")
         if reply.status_code >= 500:
             raise _Broken(f"HTTP status {reply.status_code}")
         if reply.status_code not in (200, 206):

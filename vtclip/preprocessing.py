@@ -1,4 +1,4 @@
-"""What is done to an image before a backbone sees it: the backbone's own, unless a user sets it."""
+"""The preprocessing of images: the backbone's own, unless a user sets another."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def run_settings(cfg: CfgNode) -> dict[str, Any]:
 def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Return the keys whose values differ, sorted; a key that one side lacks differs.
 
-    Lists and tuples of equal items are equal, as JSON knows lists only.
+    Lists and tuples of equal items are equal, since JSON has lists only.
 
     >>> differing_keys({"A": 1, "B": (1, 2)}, {"A": 2, "B": [1, 2]})
     ['A']

@@ -38,7 +38,7 @@ OUTPUT = "./output"
 
 @dataclass(frozen=True)
 class RunArguments:
-    """What a user asks for; empty values are left to the configuration files and the defaults.
+    """The arguments of a run; empty values are left to the configuration files and the defaults.
 
     Attributes:
         method_file, dataset_file: YAML files, merged in this order.
@@ -107,7 +107,7 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     method's file, the dataset's file, arguments, KEY VALUE pairs.
 
     Args:
-        arguments: what the user asks for.
+        arguments: those of the command line.
         configs: the folder of configurations that come with the project.
 
     Raises:
@@ -125,7 +125,7 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     protocol = _defaults(method, dataset_values if shipped else {}, embedded)
     cfg = protocol.clone()
     merge_values(cfg, method_values, f"{arguments.method_file}: ")
-    # a dataset knows which augmentations keep its labels, so its file comes after the method's
+    # which augmentations keep the labels is a fact of the dataset, so its file comes after the method's
     merge_values(cfg, dataset_values, f"{dataset_file}: ")
     merge_values(cfg, _from_arguments(arguments))
     merge_values(cfg, options)

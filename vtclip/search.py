@@ -1,4 +1,4 @@
-"""The one place that searches hyper-parameters, and it sees validation alone."""
+"""The one place that searches hyper-parameters, on validation images alone."""
 
 from __future__ import annotations
 

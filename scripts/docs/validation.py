@@ -60,7 +60,7 @@ class Comparison:
 
 
 def parse_args(description: str) -> argparse.Namespace:
-    """Parse what every comparison asks for: data roots and an output folder."""
+    """Parse the arguments of every comparison: data roots and an output folder."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--digits", type=Path, default=Path("data"), help="data root of digits")
     parser.add_argument("--caltech", type=Path, required=True, help="data root of Caltech101")

@@ -21,7 +21,7 @@ ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 
 def available_backbones() -> list[str]:
-    """Return the names that :func:`build_backbone` knows, sorted."""
+    """Return the names that :func:`build_backbone` takes, sorted."""
     return sorted({*factories, *entry_points(group=ENTRY_POINT_GROUP).names})
 
 

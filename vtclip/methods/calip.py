@@ -17,8 +17,8 @@ class Similarities(NamedTuple):
 
     Attributes:
         plain: g . T, zero-shot CLIP.
-        to_texts: g . T_a, with texts that have looked at the image.
-        of_image: F_a . T, with an image that has looked at the texts.
+        to_texts: g . T_a, with texts after attention over the locations.
+        of_image: F_a . T, with locations after attention over the texts.
     """
 
     plain: Tensor

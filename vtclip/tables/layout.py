@@ -30,7 +30,7 @@ class TableData:
     """The content of a table before it is laid out.
 
     Attributes:
-        cells: of the runs, and of published results where asked for.
+        cells: of the runs, and of published results where requested.
         datasets: the columns, in order.
         backbone: name of the backbone of all runs, and the start of the digest of its weights.
         metric: the keyword of the values.

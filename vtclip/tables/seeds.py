@@ -56,7 +56,7 @@ def read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
 
     Args:
         folder: path as it is to be printed.
-        keyword: the figure asked for; accuracy and macro_f1 are read as well.
+        keyword: the figure to read; accuracy and macro_f1 are read as well.
         signal: the line of a log after which figures count.
     """
     try:
