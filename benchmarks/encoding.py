@@ -3,7 +3,7 @@
     python -m benchmarks.encoding
 
 The backbone has the size of CLIP's RN50 and random weights. All arms take turns within one run, a
-batch each, and each is judged by its fastest batch. On a busy machine that means little; the seconds
+batch each, and each is judged by its fastest batch. On a busy machine they vary; the seconds
 of processor time beside it suffer less. The last rows are the paths of this project: `encode_batch`
 on a batch, and `image_features` from JPEG files (reading, decoding and resizing included). The
 first run compiles for minutes; the compiler's own cache serves the ones after it.

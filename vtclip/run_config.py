@@ -125,7 +125,7 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     protocol = _defaults(method, dataset_values if shipped else {}, embedded)
     cfg = protocol.clone()
     merge_values(cfg, method_values, f"{arguments.method_file}: ")
-    # which augmentations keep the labels is a fact of the dataset, so its file comes after the method's
+    # which augmentations keep the labels depends on the dataset: its file comes last
     merge_values(cfg, dataset_values, f"{dataset_file}: ")
     merge_values(cfg, _from_arguments(arguments))
     merge_values(cfg, options)

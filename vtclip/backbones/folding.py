@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fold_batch_norms(network: nn.Module) -> None:
     """Scale the weights of convolutions by what the batch norm after each would do.
 
-    In evaluation the network computes the same up to rounding, and reads each feature map once less.
+    In evaluation the result is the same up to rounding, and each feature map is read once less.
 
     Args:
         network: changed in place; wherever a convolution is followed by a batch norm in the order
