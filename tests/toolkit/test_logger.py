@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from dassl.utils import setup_logger
@@ -76,7 +77,7 @@ def test_full_disk_ends_the_log_and_not_the_run(tmp_path, capsys):
     assert disk.data == b"first\nse"
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_run_on_a_full_disk_exits_as_usual(tmp_path):
     script = (
         "import sys; from dassl.utils import setup_logger; setup_logger(sys.argv[1]);"
