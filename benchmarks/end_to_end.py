@@ -30,6 +30,7 @@ from benchmarks.machine import write_results
 from vtclip.backbones import openai_clip
 from vtclip.config.keys import PROJECT_KEYS
 from vtclip.features import Encoding
+from vtclip.plugins import import_modules
 from vtclip.precision import bf16_is_fast
 from vtclip.results import read_result
 
@@ -74,18 +75,12 @@ def run(trainer: str, folder: Path, *options: str, as_loaded: bool = False) -> d
     args = train.parse_args(
         [
             *("--trainer", trainer, "--root", str(folder / "data"), "--output-dir", str(output)),
-            *("--config-file", str(ROOT / "configs" / "trainers" / trainer / "rn50.yaml")),
-            *(
-                "MODEL.BACKBONE.NAME",
-                str(folder / "rn50.pt"),
-                "FEATURES.ROOT",
-                str(folder / "cache"),
-            ),
+            *("--backbone", str(folder / "rn50.pt"), "FEATURES.ROOT", str(folder / "cache")),
             *("DATALOADER.NUM_WORKERS", "2", "TRAIN.PRINT_FREQ", "1000", *options),
         ]
     )
-    train.import_modules(["trainers", "datasets"])
-    cfg = train.build_cfg(args)
+    import_modules(["trainers", "datasets"])
+    cfg, _ = train.plan_of(args).run(1, several=False)
     set_random_seed(cfg.SEED)
     with ExitStack() as patches:
         if as_loaded:
@@ -107,8 +102,9 @@ def startup(repetitions: int) -> dict[str, float]:
     """Return median seconds of `import torch`, and of train.py from there to its configuration."""
     code = (
         "from time import perf_counter as now; start = now(); import torch; middle = now();"
-        "import train; train.import_modules(['trainers', 'datasets']);"
-        "train.build_cfg(train.parse_args([])); print(middle - start, now() - middle)"
+        "import train; from vtclip.plugins import import_modules;"
+        "import_modules(['trainers', 'datasets']); train.plan_of(train.parse_args([]));"
+        "print(middle - start, now() - middle)"
     )
     command = [sys.executable, "-c", code]
     seconds = []

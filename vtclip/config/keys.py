@@ -130,7 +130,7 @@ SCHEDULERS = ("single_step", "multi_step", "cosine")
 TRANSFORMS = (
     "random_flip", "random_resized_crop", "normalize", "instance_norm", "random_crop",
     "random_translation", "center_crop", "cutout", "imagenet_policy", "cifar10_policy",
-    "svhn_policy", "randaugment", "randaugment_fixmatch", "randaugment2", "gaussian_noise",
+    "svhn_policy", "randaugment", "gaussian_noise",
     "colorjitter", "randomgrayscale", "gaussian_blur",
 )  # fmt: skip
 
