@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from dassl.config import get_cfg_default
-from dassl.data.transforms import build_transform
+from dassl.data import transforms
 from PIL import Image
 from torch import Tensor
 from yacs.config import CfgNode
@@ -61,7 +61,7 @@ def resolve_preprocessing(cfg: CfgNode, backbone: Backbone) -> CfgNode:
 
 def transform_of(cfg: CfgNode, *, is_train: bool) -> Transform:
     """Return Dassl's transform of the INPUT node."""
-    return cast(Transform, build_transform(cfg, is_train=is_train))
+    return cast(Transform, transforms.build_transform(cfg, is_train=is_train))
 
 
 def describe_transform(cfg: CfgNode, *, is_train: bool) -> str:

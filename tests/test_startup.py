@@ -1,0 +1,39 @@
+"""What a command line imports before it knows that its arguments are good."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from .conftest import ROOT
+
+PLAN = """
+import sys, train
+from vtclip.plugins import import_modules
+import_modules(["trainers", "datasets"])
+train.plan_of(train.parse_args([]))
+print(*sorted({"torchvision", "sklearn", "matplotlib", "tensorboard", "clip"} & set(sys.modules)))
+"""
+HELP = """
+import sys, train
+try:
+    train.parse_args(["--help"])
+except SystemExit:
+    pass
+print("torch" in sys.modules, "dassl" in sys.modules)
+"""
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+
+
+def test_a_configuration_needs_nothing_heavy_but_torch() -> None:
+    assert run(PLAN) == ""
+
+
+def test_help_needs_no_torch() -> None:
+    assert run(HELP) == "False False"
