@@ -73,4 +73,5 @@ def describe_transform(cfg: CfgNode, *, is_train: bool) -> str:
         return f"train, crop before flip, {values}"
     normalised = "normalize" in node.TRANSFORMS
     shown = (node.SIZE, node.INTERPOLATION, node.PIXEL_MEAN, node.PIXEL_STD, node.NO_TRANSFORM)
-    return f"test {shown} normalize={normalised}"
+    instance_norm = " instance_norm" if "instance_norm" in node.TRANSFORMS else ""
+    return f"test {shown} normalize={normalised}{instance_norm}"
