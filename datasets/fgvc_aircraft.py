@@ -10,7 +10,7 @@ from vtclip.errors import UserError
 
 from .base import ImageDataset
 from .sources import Archive, Remote
-from .split import PARTS, Item, Lists, Sizes, safe_path
+from .split import PARTS, Item, Lists, Sizes, normal_path
 from .textfiles import read_lines
 
 LISTS = ("variants.txt", *(f"images_variant_{part}.txt" for part in PARTS))
@@ -66,7 +66,8 @@ class FGVCAircraft(ImageDataset):
         rows = []
         for line in read_lines(path, self.remedy):
             image, _, variant = line.partition(" ")
-            if not safe_path(image):
+            normal = normal_path(image)
+            if not normal:
                 raise UserError(f"{path}: {image!r} lies outside the image folder.")
-            rows.append((image, variant))
+            rows.append((normal, variant))
         return rows

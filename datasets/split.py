@@ -1,8 +1,9 @@
-"""Lists of images: what a split file says, and whether it can be believed."""
+"""Lists of images: reading and checking a split file."""
 
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,6 +80,19 @@ def safe_path(path: str) -> bool:
     return not UNSAFE.search(path)
 
 
+def normal_path(path: str) -> str:
+    """Return `path` without "." parts, doubled slashes and backslashes, as in "./a\\b.jpg".
+
+    Returns:
+        A path that :func:`safe_path` accepts; "" where `path` is empty or leaves its folder.
+    """
+    parts = path.replace("\\", "/").split("/")
+    if not parts[0]:
+        return ""
+    normal = "/".join(part for part in parts if part not in ("", "."))
+    return normal if safe_path(normal) else ""
+
+
 def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
     if not isinstance(entries, list):
         raise UserError(f"{path}: {part!r} is not a list of [image, label, class name].")
@@ -86,17 +100,31 @@ def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
     for number, entry in enumerate(entries):
         if [*map(type, entry if isinstance(entry, list) else ())] != [str, int, str]:
             raise UserError(
-                f"{path}: entry {number} of {part!r} is {entry!r}, not "
+                f"{path}: entry {number} of {part!r} is {reprlib.repr(entry)}, not "
                 "[image, label, class name]; fetch the file anew."
             )
         image, label, classname = entry
-        if not safe_path(image):
+        normal = image if safe_path(image) else normal_path(image)
+        if not normal:
             raise UserError(
-                f"{path}: entry {number} of {part!r} names {image!r}, which lies outside the "
-                "image folder; do not use this file."
+                f"{path}: entry {number} of {part!r} names {reprlib.repr(image)}, which lies "
+                "outside the image folder; do not use this file."
             )
-        items.append(Item(prefix + image, label, classname))
+        items.append(Item(prefix + normal, label, classname))
+    _require_text(path, part, items)
     return items
+
+
+def _require_text(path: Path, part: str, items: list[Item]) -> None:
+    """Check that no path or name holds half a character, which JSON can express."""
+    for texts in ([item.path for item in items], {item.classname for item in items}):
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path}: a path or class name of {part!r} is not valid Unicode; fetch the file "
+                "anew."
+            ) from None
 
 
 def read_split(path: Path, prefix: str) -> Lists:
@@ -130,10 +158,12 @@ def check_labels(lists: Lists, source: Path) -> None:
     if not lists.test:
         raise UserError(f"{source}: has no test images.")
     names = dict(sorted(classes_of(lists.train or lists.test), reverse=True))
-    holes = sorted(set(range(max(names) + 1)) - set(names))
-    if holes or min(names) < 0:
-        wrong = f"no image has label {holes[0]}" if holes else f"label {min(names)} is below 0"
-        raise UserError(f"{source}: labels must run from 0 to {max(names)}, but {wrong}.")
+    lowest, highest = min(names), max(names)
+    if lowest < 0 or highest >= len(names):
+        # counted up and never listed: a label may be a number of any size
+        hole = next((label for label in range(len(names)) if label not in names), 0)
+        wrong = f"label {lowest} is below 0" if lowest < 0 else f"no image has label {hole}"
+        raise UserError(f"{source}: labels must run from 0 to {highest}, but {wrong}.")
     for part in (lists.train, lists.val, lists.test):
         for label, name in sorted(classes_of(part)):
             if label not in names:
@@ -143,6 +173,20 @@ def check_labels(lists: Lists, source: Path) -> None:
     for label, name in names.items():
         if not name.strip():
             raise UserError(f"{source}: the class name of label {label} is empty.")
+
+
+def require_classes(lists: Lists, source: Path) -> None:
+    """Check that there are two classes or more.
+
+    Raises:
+        UserError: there is one, so that every answer would be right.
+    """
+    classes = classes_of(lists.train or lists.test)
+    if len(classes) < 2:
+        raise UserError(
+            f"{source}: holds a single class ({', '.join(name for _, name in classes)}), so that "
+            "every answer is right; a result needs two or more classes."
+        )
 
 
 def describe(found: Sizes, known: Sizes) -> str:

@@ -10,6 +10,8 @@ from vtclip.errors import UserError
 def read_lines(path: Path, remedy: str) -> list[str]:
     """Return the lines of a UTF-8 file without the empty ones and spaces around them.
 
+    A byte order mark is left out.
+
     Args:
         path: the file.
         remedy: what to do where it is missing, for the message.
@@ -18,7 +20,7 @@ def read_lines(path: Path, remedy: str) -> list[str]:
         UserError: it is missing, not text, or empty.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {remedy}.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -57,18 +57,19 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, with or without a byte order mark.
 
     Raises:
         UserError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # numbers of thousands of digits and lists nested a thousand deep are no JSONDecodeError
         raise UserError(f"{path}: not JSON ({error}); fetch or write it anew.") from error
 
 

@@ -1,10 +1,20 @@
 """Split files: what is read, and what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from datasets.split import Item, Lists, Sizes, check_labels, describe, read_split, safe_path
+from datasets.split import (
+    Item,
+    Lists,
+    Sizes,
+    check_labels,
+    describe,
+    read_split,
+    require_classes,
+    safe_path,
+)
 from vtclip.errors import UserError
 
 GOOD = {
@@ -32,11 +42,15 @@ def test_reads_the_order_and_puts_the_folder_in_front(tmp_path):
         "../a.jpg",
         "/etc/passwd",
         "a/../../b.jpg",
-        "a//b.jpg",
-        "./a.jpg",
+        "a\\..\\..\\b.jpg",
+        "\\a.jpg",
+        "\\\\server\\a.jpg",
         "",
+        ".",
+        "./",
         "C:/a.jpg",
-        "a\\b",
+        "C:\\a.jpg",
+        "./C:/a.jpg",
         "a\0b",
     ],
 )
@@ -45,6 +59,52 @@ def test_refuses_entries_outside_the_image_folder(tmp_path, path):
     split = {**GOOD, "val": [[path, 0, "a"]]}
     with pytest.raises(UserError, match=r"split.json: entry 0 of 'val' names .* outside"):
         read_split(write(tmp_path, split), "")
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("./apple/00.png", "apple/00.png"),
+        ("././a.jpg", "a.jpg"),
+        ("a//b.jpg", "a/b.jpg"),
+        ("a/./b.jpg", "a/b.jpg"),
+        ("apple\\00.png", "apple/00.png"),
+        (".\\apple\\00.png", "apple/00.png"),
+        ("a/b.jpg/", "a/b.jpg"),
+    ],
+)
+def test_other_spellings_of_a_path_are_read_as_the_plain_one(tmp_path, path, normal):
+    assert not safe_path(path)
+    split = {**GOOD, "val": [[path, 0, "a"]]}
+    assert read_split(write(tmp_path, split), "x/").val == [Item(f"x/{normal}", 0, "a")]
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    path = write(tmp_path, GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_split(path, "").sizes == Sizes(2, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "not JSON"),
+        ('{"train": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"train": [["\\ud800.jpg", 0, "a"]], "val": [], "test": []}', "not valid Unicode"),
+        ('{"train": [["a.jpg", 0, "\\udcff"]], "val": [], "test": []}', "not valid Unicode"),
+    ],
+)
+def test_json_that_python_cannot_hold_is_refused(tmp_path, text, message):
+    path = tmp_path / "split.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_split(path, "")
+
+
+def test_a_long_entry_is_not_shown_whole(tmp_path):
+    with pytest.raises(UserError) as caught:
+        read_split(write(tmp_path, {**GOOD, "test": [["x" * 10_000]]}), "")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
 
 
 @pytest.mark.parametrize("path", ["a.jpg", "a b/c..d.jpg", "...", "a/b/c.jpg"])
@@ -89,6 +149,9 @@ def lists(train, test=(), val=()):
         (lists([(0, "a"), (0, "b")], [(0, "a")]), "label 0 is both 'a' and 'b'"),
         (lists([(0, "a")], [(1, "b")]), "label 1, unknown in training"),
         (lists([(0, "a")]), "no test images"),
+        (lists([(0, "a"), (10**8, "b")], [(0, "a")]), "0 to 100000000, but no image has label 1"),
+        (lists([(0, "a"), (10**30, "b")], [(0, "a")]), "no image has label 1"),
+        (lists([(1, "a"), (2, "b")], [(1, "a")]), "no image has label 0"),
     ],
 )
 def test_refuses_labels_that_cannot_be_right(tmp_path, bad, message):
@@ -98,6 +161,13 @@ def test_refuses_labels_that_cannot_be_right(tmp_path, bad, message):
 
 def test_two_classes_may_share_a_name(tmp_path):
     check_labels(lists([(0, "missile"), (1, "missile")], [(1, "missile")]), tmp_path)
+
+
+def test_a_single_class_is_refused():
+    require_classes(lists([(0, "a"), (1, "b")], [(1, "b")]), Path("here"))
+    for single in (lists([(0, "a"), (0, "a")], [(0, "a")]), lists([], [(0, "a")])):
+        with pytest.raises(UserError, match=r"here: holds a single class \(a\)"):
+            require_classes(single, Path("here"))
 
 
 def test_describe_names_both_counts():
