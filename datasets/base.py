@@ -12,10 +12,20 @@ from yacs.config import CfgNode
 from vtclip.errors import UserError
 from vtclip.prompts import PHOTO, TEMPLATES, check_template
 
-from .listing import image_tree, missing_images
+from .listing import LeftOut, image_tree, is_utf8, missing_images, printable, subfolders
 from .sampling import MAX_VAL_SHOTS, kept_labels, random_lists, relabel, without
 from .sources import Source
-from .split import Item, Lists, Sizes, check_labels, classes_of, describe, read_split, short_classes
+from .split import (
+    Item,
+    Lists,
+    Sizes,
+    check_labels,
+    classes_of,
+    describe,
+    read_split,
+    require_classes,
+    short_classes,
+)
 
 
 class ImageDataset(DatasetBase):
@@ -64,10 +74,20 @@ class ImageDataset(DatasetBase):
         """Read the lists, sample the shots, keep the classes that `cfg` asks for.
 
         Raises:
-            UserError: data that is missing or cannot be believed.
+            UserError: data is missing or cannot be right.
         """
         self.cfg_dataset = cfg.DATASET
+        if cfg.DATASET.NUM_SHOTS < -1:
+            raise UserError(
+                f"DATASET.NUM_SHOTS: {cfg.DATASET.NUM_SHOTS}; give a number of images per class, "
+                "or -1 for all of them."
+            )
         self.root = Path(cfg.DATASET.ROOT).expanduser().absolute()
+        if not is_utf8(str(self.root)):
+            raise UserError(
+                f"DATASET.ROOT: {printable(self.root)}: not UTF-8, so that logs and lists cannot "
+                "hold it; rename the folder."
+            )
         self.template = self.choose_template()
         lists = self.checked(cfg.DATASET.ALLOW_RANDOM_SPLIT)
         self.comparable = lists.comparable
@@ -81,9 +101,25 @@ class ImageDataset(DatasetBase):
         self.original_labels = list(labels)
         self.few_shot_lists = {"train": relabel(train, labels), "val": relabel(val, labels)}
         self.test_list = relabel(lists.test, labels)
+        self.require_kept(len(labels))
         test_x = [self.datum(item) for item in self.test_list]
         train_x, val_x = ([self.datum(i) for i in part] for part in self.few_shot_lists.values())
         super().__init__(train_x=train_x or test_x, val=val_x or None, test=test_x)
+
+    def require_kept(self, kept: int) -> None:
+        """Check that SUBSAMPLE_CLASSES leaves two classes or more, and test images of them.
+
+        Raises:
+            UserError: it does not.
+        """
+        asked = f"DATASET.SUBSAMPLE_CLASSES: {self.cfg_dataset.SUBSAMPLE_CLASSES}"
+        if kept < 2:
+            raise UserError(
+                f"{asked} leaves {kept} of the classes of {self.folder}; a result needs two or "
+                "more classes."
+            )
+        if not self.test_list:
+            raise UserError(f"{asked} leaves no test images of {self.folder}.")
 
     @property
     def folder(self) -> Path:
@@ -127,7 +163,19 @@ class ImageDataset(DatasetBase):
                 f"{self.root}: no such data root; give --root DIR or set DATA, or {self.remedy}."
             )
         if not self.folder.is_dir():
-            raise UserError(f"{self.folder}: missing, the folder of {self.key}; {self.remedy}.")
+            raise UserError(
+                f"{self.folder}: missing, the folder of {self.key}; {self._other_root()}"
+                f"{self.remedy}."
+            )
+
+    def _other_root(self) -> str:
+        """Return the advice to give another root, "" where none near by holds the dataset."""
+        if self.root.name == self.dataset_dir.partition("/")[0]:
+            return f"give --root {self.root.parent}, or "
+        for name in subfolders(self.root):
+            if (self.root / name / self.dataset_dir).is_dir():
+                return f"give --root {self.root / name}, or "
+        return ""
 
     def checked(self, allow_random: bool) -> Lists:
         """Return the lists after checking folders, labels and sizes.
@@ -139,6 +187,7 @@ class ImageDataset(DatasetBase):
         self.require_folder()
         lists = self.read(allow_random)
         check_labels(lists, self.folder)
+        require_classes(lists, self.folder)
         wrong = describe(lists.sizes, self.sizes) if self.sizes else ""
         if wrong and not allow_random:
             raise UserError(
@@ -170,7 +219,7 @@ class ImageDataset(DatasetBase):
         nothing is ever selected on test images; with `shots` below 1 there is then no val.
 
         Returns:
-            `shots` images a class of train and min(`shots`, 4) of val; everything for `shots`
+            `shots` images per class of train and min(`shots`, 4) of val; everything for `shots`
             below 1.
         """
         if shots < 1 or not lists.train:
@@ -187,7 +236,7 @@ class ImageDataset(DatasetBase):
         return train, self.sample(pool, min(shots, MAX_VAL_SHOTS))
 
     def sample(self, items: list[Item], shots: int) -> list[Item]:
-        """Draw `shots` items a class with Dassl's own sampling."""
+        """Draw `shots` items per class with Dassl's own sampling."""
         # Dassl samples whatever has a label; records that are not drawn need not be built
         draw: Callable[..., list[Item]] = self.generate_fewshot_dataset
         return draw(items, num_shots=shots)
@@ -246,7 +295,10 @@ class SplitDataset(ImageDataset):
                 f"{self.split_path}: missing, the official split of {self.key}; {self.remedy}, or "
                 "set DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
             )
-        names = self.names_of(image_tree(self.root / self.prefix))
+        left_out = LeftOut()
+        names = self.names_of(image_tree(self.root / self.prefix, left_out=left_out))
+        if str(left_out):
+            print(f"{self.root / self.prefix}: {left_out}")
         if not names:
             raise UserError(f"{self.root / self.prefix}: no images to make a random split of.")
         return random_lists({self.prefix + path: name for path, name in names.items()})

@@ -69,6 +69,44 @@ def test_base_and_new_classes(build):
     assert [item.label for item in new.few_shot_lists["val"]] == [i.label for i in new.val]
 
 
+@pytest.mark.parametrize("shots", [-2, -100])
+def test_numbers_of_shots_below_minus_one_are_refused(shots, build):
+    with pytest.raises(UserError, match=f"DATASET.NUM_SHOTS: {shots}; give a number of images"):
+        build(shots)
+
+
+def keep_labels(*kept):
+    def change(split):
+        for part in split.values():
+            part[:] = [entry for entry in part if entry[1] in kept]
+
+    return change
+
+
+def test_a_dataset_of_one_class_is_refused(build, root, monkeypatch):
+    edit(root, keep_labels(0))
+    monkeypatch.setattr(ImageDataset.known[KEY], "sizes", None)
+    with pytest.raises(UserError, match=r"dtd: holds a single class \(banded\)"):
+        build()
+
+
+@pytest.mark.parametrize(("which", "kept"), [("base", 1), ("new", 1)])
+def test_half_of_two_classes_is_refused(which, kept, build, root, monkeypatch):
+    edit(root, keep_labels(0, 1))
+    monkeypatch.setattr(ImageDataset.known[KEY], "sizes", None)
+    assert build().num_classes == 2
+    with pytest.raises(UserError, match=f"SUBSAMPLE_CLASSES: {which} leaves {kept} of the classes"):
+        build(SUBSAMPLE_CLASSES=which)
+
+
+def test_classes_without_test_images_are_refused(build, root, monkeypatch):
+    edit(root, lambda split: split.update(test=[e for e in split["test"] if e[1] < 3]))
+    monkeypatch.setattr(ImageDataset.known[KEY], "sizes", None)
+    assert build().num_classes == 5
+    with pytest.raises(UserError, match="SUBSAMPLE_CLASSES: new leaves no test images"):
+        build(SUBSAMPLE_CLASSES="new")
+
+
 def test_the_configured_template_wins_and_is_checked(build):
     assert build(TEMPLATE="a {} pattern.").template == "a {} pattern."
     with pytest.raises(UserError, match=r"DATASET\.TEMPLATE"):
@@ -84,6 +122,17 @@ def test_missing_dataset_folder(build, root):
     shutil.rmtree(root / "dtd")
     with pytest.raises(UserError, match=r"dtd: missing, .*python -m datasets prepare dtd --root"):
         build()
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_root_one_level_off_is_recognised(below, root, make_cfg, tmp_path_factory):
+    wrong = root / "dtd"
+    if not below:
+        wrong = tmp_path_factory.mktemp("outer")
+        root.rename(wrong / "data")
+        root = wrong / "data"
+    with pytest.raises(UserError, match=f"dtd: missing, the folder of dtd; give --root {root}, or"):
+        ImageDataset.known[KEY](make_cfg(wrong))
 
 
 def test_missing_image_folder(build, root):

@@ -26,6 +26,18 @@ def test_lists_are_sorted_without_hidden_names(tree):
     assert image_tree(tree) == ["a/deep/x.png", "b/1.jpeg", "b/2.JPG"]
 
 
+def test_suffixes_are_those_of_the_formats_that_are_opened(tmp_path):
+    names = ["a.JPG", "b.jfif", "c.jpe", "d.ppm", "e.pdf", "f.svg", "jpg", "g.webp", "h.jpg.txt"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert images(tmp_path) == ["a.JPG", "b.jfif", "c.jpe", "g.webp"]
+
+
+def test_names_longer_than_the_system_allows_are_missing(tree):
+    items = [Item(f"{'x' * 300}/1.jpg", 0, "a"), Item(f"b/{'x' * 300}.jpg", 0, "a")]
+    assert len(missing_images(tree, items)) == 2
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         files(tmp_path / "nowhere")
