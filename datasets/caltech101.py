@@ -39,6 +39,8 @@ class Caltech101(SplitDataset):
             inner="caltech-101/101_ObjectCategories.tar.gz",
         ),
         split_from_drive(
-            "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN", "caltech-101/split_zhou_Caltech101.json"
+            "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN",
+            "caltech-101/split_zhou_Caltech101.json",
+            sha256="52ce83205ff8ff8a1a18119aad6376120ae35c36e783a984bc560cbf10e73fa5",
         ),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -65,20 +64,17 @@ def inspect(dataset: ImageDataset) -> Finding:
 
 
 def _reason(path: Path) -> str:
-    from PIL import Image
+    # imports torch, which a look at the lists does without
+    from vtclip.features.keys import require_file
+    from vtclip.features.pixels import decode_image
 
     try:
-        with Image.open(path) as image:
-            image.convert("RGB")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        return str(error) or type(error).__name__
+        require_file(path)
+        decode_image(path.read_bytes(), path)
+    except OSError as error:
+        return str(error.strerror)
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ").rstrip(".")
     return ""
 
 

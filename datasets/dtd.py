@@ -28,6 +28,8 @@ class DescribableTextures(SplitDataset):
             (("dtd/images", "dtd/images"),),
         ),
         split_from_drive(
-            "1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x", "dtd/split_zhou_DescribableTextures.json"
+            "1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x",
+            "dtd/split_zhou_DescribableTextures.json",
+            sha256="f26ebeccd2b58e68d70f07a0dc39fe49bf7b69024bac34396b954dfd87969c38",
         ),
     )

@@ -33,7 +33,11 @@ class EuroSAT(SplitDataset):
             ),
             (("2750", "eurosat/2750"),),
         ),
-        split_from_drive("1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o", "eurosat/split_zhou_EuroSAT.json"),
+        split_from_drive(
+            "1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o",
+            "eurosat/split_zhou_EuroSAT.json",
+            sha256="541503a77d0b26b735d85ec7a3e672804fe0aa466c2e5f07da772cc6c0af8ad2",
+        ),
     )
     folder_names: ClassVar[dict[str, str | None]] = {
         "AnnualCrop": "Annual Crop Land",

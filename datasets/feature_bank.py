@@ -96,7 +96,7 @@ class FeatureBank(ImageDataset):
         return Datum(impath=str(self.bank.path), label=item.label, classname=item.classname)
 
     def read(self, allow_random: bool) -> Lists:
-        """Return one item a row of the arrays; its path is FILE#ARRAY[ROW]."""
+        """Return one item per row of the arrays; its path is FILE#ARRAY[ROW]."""
         shots: int = self.cfg_dataset.NUM_SHOTS
         ready = self.bank.shots
         if shots in ready:

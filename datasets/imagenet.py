@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .split import Item, Lists, Sizes
 from .textfiles import read_lines
 
 CLASSNAMES = "classnames.txt"
+WNID = re.compile(r"n\d{8}")
 # of CLIP's own list in its order, one name a line; other lists in circulation score differently
 CLIP_NAMES_SHA256 = "571ae1c583b4be7da87519494c52bf405a46af05d5815627c7a0dee997068b60"
 
@@ -24,10 +26,23 @@ CLIP_NAMES_SHA256 = "571ae1c583b4be7da87519494c52bf405a46af05d5815627c7a0dee9970
 def classnames_source(target: str) -> Single:
     """Return the source of classnames.txt for the dataset folder `target`."""
     remote = Remote((drive("1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF"),), CLASSNAMES)
-    return Single(remote, f"{target}/{CLASSNAMES}")
+    return Single(remote, f"{target}/{CLASSNAMES}", check_classnames)
 
 
-def read_classnames(path: Path, remedy: str) -> dict[str, str]:
+def check_classnames(path: Path) -> None:
+    """Check that a file has the names of 1,000 folders.
+
+    Raises:
+        UserError: it has not.
+    """
+    names = parse_classnames(path, "fetch it anew")
+    wrong = next((folder for folder in names if not WNID.fullmatch(folder)), "")
+    if wrong or len(names) != 1000:
+        found = f"{wrong!r} is no folder of ImageNet" if wrong else f"it has {len(names)} lines"
+        raise UserError(f"{path}: not the names of ImageNet's 1,000 classes: {found}.")
+
+
+def parse_classnames(path: Path, remedy: str) -> dict[str, str]:
     """Return the class name of each folder, in the order of labels.
 
     Args:
@@ -48,6 +63,16 @@ def read_classnames(path: Path, remedy: str) -> dict[str, str]:
         names[folder] = name.strip()
     if list(names) != sorted(names):
         raise UserError(f"{path}: its folders are not in sorted order; {remedy}.")
+    return names
+
+
+def read_classnames(path: Path, remedy: str) -> dict[str, str]:
+    """Return the names as :func:`parse_classnames` does; a line says where they are not CLIP's.
+
+    Raises:
+        UserError: as there.
+    """
+    names = parse_classnames(path, remedy)
     digest = hashlib.sha256("\n".join(names.values()).encode()).hexdigest()
     if len(names) == 1000 and digest != CLIP_NAMES_SHA256:
         print(f"{path}: its class names are not CLIP's own list; zero-shot accuracy will differ")

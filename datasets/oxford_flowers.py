@@ -31,7 +31,9 @@ class OxfordFlowers(SplitDataset):
             (("jpg", "oxford_flowers/jpg"),),
         ),
         split_from_drive(
-            "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT", "oxford_flowers/split_zhou_OxfordFlowers.json"
+            "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT",
+            "oxford_flowers/split_zhou_OxfordFlowers.json",
+            sha256="2f50c42fc1a17ca13c271cb4269b1347bdb43d2be672e34f74a4e4cbfbcca794",
         ),
     )
 

@@ -28,7 +28,9 @@ class OxfordPets(SplitDataset):
             (("images", "oxford_pets/images"),),
         ),
         split_from_drive(
-            "1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs", "oxford_pets/split_zhou_OxfordPets.json"
+            "1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs",
+            "oxford_pets/split_zhou_OxfordPets.json",
+            sha256="d7f3ffe65b3919f95132e51422894ae18686b83c331fd8c0adcdc3dc2de6301e",
         ),
     )
 

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vtclip.errors import UserError
 
 from .base import ImageDataset
-from .download import download
-from .sources import Archive, Source
+from .download import download, fault_of
+from .sources import Archive, Single, Source
 from .split import Sizes
 from .unpack import BadArchive, unpack
 
 WORK_FOLDER = ".downloads"
 
 
-def _targets(source: Source) -> list[str]:
+def _problem(source: Source, root: Path) -> str:
+    """Return what is wrong with the files of a source, "" where they are in place."""
     if isinstance(source, Archive):
-        return [target for _, target in source.moves]
-    return [source.target]
+        absent = [target for _, target in source.moves if not (root / target).exists()]
+        return f"{absent[0]} is missing" if absent else ""
+    target = root / source.target
+    if not target.exists():
+        return f"{source.target} is missing"
+    return fault_of(target, source.remote, source.check)
 
 
-def _is_there(source: Source, root: Path) -> bool:
-    return all((root / target).exists() for target in _targets(source))
+def _set_aside(target: Path) -> Path:
+    """Give a file a name beside its own that is free, and return it."""
+    for number in itertools.count(1):
+        aside = target.with_name(f"{target.name}.set-aside-{number}")
+        if not aside.exists():
+            break
+    target.rename(aside)
+    return aside
 
 
 def _put(path: Path, target: Path) -> None:
@@ -50,6 +64,8 @@ def _unpack_anew(archive: Path, folder: Path) -> None:
 def install(source: Source, root: Path, work: Path) -> None:
     """Bring the files of one source to their places; files that are there are left alone.
 
+    A single file that is there but cannot be right is set aside once the right one has come.
+
     Args:
         source: what to bring.
         root: the data root.
@@ -58,12 +74,13 @@ def install(source: Source, root: Path, work: Path) -> None:
     Raises:
         UserError: the download or the archive is bad; nothing is put in place then.
     """
-    if _is_there(source, root):
+    problem = _problem(source, root)
+    if not problem:
+        return
+    if isinstance(source, Single):
+        _install_single(source, root / source.target, work, problem)
         return
     file = download(source.remote, work)
-    if not isinstance(source, Archive):
-        _put(file, root / source.target)
-        return
     folder = work / "unpacked"
     _unpack_anew(file, folder)
     if source.inner:
@@ -79,18 +96,47 @@ def install(source: Source, root: Path, work: Path) -> None:
         _put(folder / name, root / target)
 
 
-def _install_all(dataset: ImageDataset) -> None:
-    root, work = dataset.root, dataset.root / WORK_FOLDER / dataset.key
-    if all(_is_there(source, root) for source in dataset.sources):
+def _install_single(source: Single, target: Path, work: Path, problem: str) -> None:
+    if not target.exists():
+        _put(download(source.remote, work, source.check), target)
         return
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        with FileLock(work.with_suffix(".lock")):
+        file = download(source.remote, work, source.check)
+    except UserError as error:
+        raise UserError(f"{target}: not the known file ({problem}). {error}") from error
+    print(f"{target}: not the known file ({problem}); set aside as {_set_aside(target)}")
+    _put(file, target)
+
+
+def _install_all(dataset: ImageDataset) -> None:
+    root, work = dataset.root, dataset.root / WORK_FOLDER / dataset.key
+    try:
+        if not any(_problem(source, root) for source in dataset.sources):
+            return
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(work.with_suffix(".lock"), dataset.key):
+            # what another process put in place while this one waited is seen to be there
+            work.mkdir(exist_ok=True)
             for source in dataset.sources:
                 install(source, root, work)
             shutil.rmtree(work)
     except OSError as error:
         raise UserError(f"{root}: cannot be written ({error.strerror or error}).") from error
+
+
+@contextmanager
+def _alone(lock: Path, key: str) -> Iterator[None]:
+    """Wait until no other process prepares the dataset `key`, and keep others waiting."""
+    guard = FileLock(lock)
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        print(f"{key}: another process prepares it; waiting for that one", flush=True)
+        guard.acquire()
+    try:
+        yield
+    finally:
+        guard.release()
 
 
 def prepare(dataset: ImageDataset) -> Sizes:

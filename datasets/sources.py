@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from .split import check_labels, read_split
 
 
 @dataclass(frozen=True)
@@ -13,12 +17,14 @@ class Remote:
         urls: https or http addresses to try in this order; "drive:ID" is a Google Drive file.
         name: what to call it on disk.
         md5: of the whole file, "" where it is not known.
+        sha256: likewise.
         size: in bytes, 0 where it is not known.
     """
 
     urls: tuple[str, ...]
     name: str
     md5: str = ""
+    sha256: str = ""
     size: int = 0
 
 
@@ -29,10 +35,13 @@ class Single:
     Attributes:
         remote: where it comes from.
         target: where it goes, relative to the data root.
+        check: raises a UserError where the file it is given cannot be right, such as a page of
+            HTML that came in its place.
     """
 
     remote: Remote
     target: str
+    check: Callable[[Path], object]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,16 @@ def drive(identifier: str) -> str:
     return f"drive:{identifier}"
 
 
-def split_from_drive(identifier: str, target: str) -> Single:
+def split_from_drive(identifier: str, target: str, sha256: str = "") -> Single:
     """Return the source of an official split file on Google Drive."""
-    return Single(Remote((drive(identifier),), target.rpartition("/")[2]), target)
+    remote = Remote((drive(identifier),), target.rpartition("/")[2], sha256=sha256)
+    return Single(remote, target, check_split)
+
+
+def check_split(path: Path) -> None:
+    """Check that a file is a split file.
+
+    Raises:
+        UserError: it is not.
+    """
+    check_labels(read_split(path, ""), path)

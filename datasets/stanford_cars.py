@@ -21,7 +21,9 @@ class StanfordCars(SplitDataset):
     sizes = Sizes(6509, 1635, 8041, 196)
     sources = (
         split_from_drive(
-            "1ObCFbaAgVu0I-k_Au-gIUcefirdAuizT", "stanford_cars/split_zhou_StanfordCars.json"
+            "1ObCFbaAgVu0I-k_Au-gIUcefirdAuizT",
+            "stanford_cars/split_zhou_StanfordCars.json",
+            sha256="40acee7aa65c8e4727a32d90e884b7c3f8960b523422317e163f7af65432959d",
         ),
     )
     manual = (

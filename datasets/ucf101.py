@@ -23,5 +23,9 @@ class UCF101(SplitDataset):
             Remote((drive("10Jqome3vtUA2keJkNanAiFpgbyC9Hc2O"),), "UCF-101-midframes.zip"),
             (("UCF-101-midframes", "ucf101/UCF-101-midframes"),),
         ),
-        split_from_drive("1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y", "ucf101/split_zhou_UCF101.json"),
+        split_from_drive(
+            "1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y",
+            "ucf101/split_zhou_UCF101.json",
+            sha256="d78cb834f7c5792ceaff2c5ee2d7c76a9e4086e48a3a6b01232989d29cbefdd8",
+        ),
     )

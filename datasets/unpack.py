@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -19,6 +18,11 @@ from vtclip.errors import UserError
 from .split import safe_path
 
 BLOCK = 1 << 20
+# images hardly shrink; an archive of zeros shrinks by 1,000
+LARGEST_RATIO = 20
+SPARE_BYTES = 1 << 30
+# what a file counts for at least, so that empty ones are limited too
+LEAST_BYTES = 512
 
 
 class BadArchive(UserError):
@@ -67,25 +71,47 @@ def _zip_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield member.filename, file
 
 
+def _copy(file: IO[bytes], target: Path, limit: int) -> int:
+    """Write a file and return what it counts for; stops behind `limit` bytes."""
+    count = 0
+    with target.open("wb") as written:
+        while count <= limit and (piece := file.read(BLOCK)):
+            written.write(piece)
+            count += len(piece)
+    return max(count, LEAST_BYTES)
+
+
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar (plain, gz, bz2, xz) or zip file into `folder`, which should be new.
 
     Only regular files are written, each below `folder`, none executable.
 
     Raises:
-        BadArchive: the archive is truncated or corrupt, or holds a path that leaves the folder, a
-            link or a device.
+        BadArchive: the archive is truncated or corrupt, unpacks to far more than images can, or
+            holds a path that leaves the folder, a link or a device.
         UserError: the folder cannot be written.
     """
     members = _zip_files if zipfile.is_zipfile(archive) else _tar_files
     try:
         bar = tqdm(members(archive), desc=f"unpacking {archive.name}", unit=" files", disable=None)
+        limit = left = LARGEST_RATIO * archive.stat().st_size + SPARE_BYTES
         for name, file in bar:
             target = _destination(archive, folder, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as written:
-                shutil.copyfileobj(file, written, BLOCK)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+            left -= _copy(file, target, left)
+            if left < 0:
+                raise BadArchive(
+                    f"{archive}: unpacks to more than {limit:,} bytes; do not use this file."
+                )
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        OverflowError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise BadArchive(f"{archive}: truncated or corrupt ({error}).") from error
     except RuntimeError as error:
         # encrypted, or an unknown compression

@@ -1,9 +1,12 @@
 """From a server to the data root, and what a broken run leaves."""
 
+import hashlib
 import io
 import json
+import multiprocessing
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -13,10 +16,13 @@ import requests
 import web
 from PIL import Image
 
+import datasets
 from datasets import prepare as module
 from datasets.base import ImageDataset
+from datasets.download import fault_of
+from datasets.imagenet import check_classnames
 from datasets.prepare import prepare
-from datasets.sources import Archive, Remote, Single
+from datasets.sources import Archive, Remote, Single, check_split
 from datasets.split import Sizes
 from vtclip.errors import UserError
 
@@ -58,7 +64,7 @@ def pages(monkeypatch):
                     (("dtd/images", "dtd/images"),),
                     inner="release/dtd-inner.tgz",
                 ),
-                Single(Remote((f"{address}/split.json",), "split.json"), SPLIT_FILE),
+                Single(Remote((f"{address}/split.json",), "split.json"), SPLIT_FILE, check_split),
             ),
         )
         monkeypatch.setattr("vtclip.download.PAUSE_S", 0.01)
@@ -146,21 +152,134 @@ def test_manual_datasets_give_the_steps(key, online, tmp_path, monkeypatch):
     def answer(output, **_):
         if not online:
             raise requests.ConnectionError("no network")
-        Path(output).write_text("n01440764 tench\n")
+        Path(output).write_text(content[key])
 
+    content = {key: json.dumps(fakes.SPLITS[key][2]) for key in ("stanford_cars", "sun397")}
+    fakes.write_classnames(tmp_path / "names")
+    content["imagenet"] = (tmp_path / "names/classnames.txt").read_text()
     monkeypatch.setattr(gdown, "download", answer)
     dataset = ImageDataset.known[key].at(tmp_path)
     with pytest.raises(UserError, match=f"{key}: to be done by hand: .*{tmp_path}/{key}") as caught:
         prepare(dataset)
     assert "{" not in str(caught.value)
-    assert (tmp_path / dataset.sources[0].target).exists() == online
+    # the content is made up, so that a file whose digest is known is not put in place
+    source = dataset.sources[0]
+    assert (tmp_path / source.target).exists() == (online and not source.remote.sha256)
 
 
 def test_every_benchmark_dataset_can_be_prepared_or_says_how():
-    for key, cls in ImageDataset.known.items():
-        if key not in ("digits", "image_folder", "feature_bank"):
-            assert cls.sources, key
-            for source in cls.sources:
-                assert all(
-                    url.startswith(("https://", "http://", "drive:")) for url in source.remote.urls
-                )
+    for key in datasets.BENCHMARK:
+        cls = ImageDataset.known[key]
+        # what has no sources is written by the project itself
+        assert cls.sources or "require_folder" in vars(cls), key
+        for source in cls.sources:
+            assert all(
+                url.startswith(("https://", "http://", "drive:")) for url in source.remote.urls
+            )
+
+
+HTML = b"\n<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (HTML, "is a page of HTML"),
+        (b"quota exceeded", "not JSON"),
+        (b"{}", "lacks one of train, val, test"),
+        (b'{"train": [], "val": [], "test": []}', "has no test images"),
+    ],
+)
+def test_what_is_no_split_file_is_never_installed(content, message, pages, tmp_path):
+    good = pages["/split.json"].content
+    pages["/split.json"].content = content
+    with pytest.raises(UserError, match=rf"split\.json: cannot be downloaded .*{message}"):
+        prepare(dataset(tmp_path))
+    assert not (tmp_path / SPLIT_FILE).exists()
+    pages["/split.json"].content = good
+    assert prepare(dataset(tmp_path)) == Sizes(2, 1, 1, 2)
+
+
+def know_the_digest(monkeypatch):
+    cls = ImageDataset.known["dtd"]
+    archive, split = cls.sources
+    digest = hashlib.sha256(json.dumps(SPLIT).encode()).hexdigest()
+    known = replace(split, remote=replace(split.remote, sha256=digest))
+    monkeypatch.setattr(cls, "sources", (archive, known))
+
+
+def test_a_split_file_of_another_digest_is_refused(pages, tmp_path, monkeypatch):
+    know_the_digest(monkeypatch)
+    pages["/split.json"].content = json.dumps(SPLIT, indent=1).encode()
+    with pytest.raises(UserError, match=r"has SHA-256 [0-9a-f]{64}, known is [0-9a-f]{64}"):
+        prepare(dataset(tmp_path))
+    assert not (tmp_path / SPLIT_FILE).exists()
+
+
+@pytest.mark.parametrize("bad", [HTML, b"[]", json.dumps(SPLIT, indent=1).encode()])
+def test_a_bad_file_that_is_installed_is_set_aside(bad, pages, tmp_path, monkeypatch, capsys):
+    know_the_digest(monkeypatch)
+    prepare(dataset(tmp_path))
+    target = tmp_path / SPLIT_FILE
+    for number in (1, 2):
+        target.write_bytes(bad)
+        assert prepare(dataset(tmp_path)) == Sizes(2, 1, 1, 2)
+        assert json.loads(target.read_text()) == json.loads(json.dumps(SPLIT))
+        aside = target.with_name(f"{target.name}.set-aside-{number}")
+        assert aside.read_bytes() == bad
+        assert f"{target}: not the known file" in (out := capsys.readouterr().out)
+        assert f"set aside as {aside}" in out
+    assert len(pages["/dtd.tgz"].asked) == 1
+
+
+def test_a_bad_file_stays_where_the_right_one_cannot_be_had(pages, tmp_path, monkeypatch):
+    know_the_digest(monkeypatch)
+    prepare(dataset(tmp_path))
+    (tmp_path / SPLIT_FILE).write_bytes(b"[]")
+    pages["/split.json"].status = 404
+    with pytest.raises(UserError, match=r"not the known file \(has SHA-256.*HTTP status 404"):
+        prepare(dataset(tmp_path))
+    assert (tmp_path / SPLIT_FILE).read_bytes() == b"[]"
+
+
+def test_a_bad_file_fetched_by_hand_is_named(pages, tmp_path):
+    work = tmp_path / ".downloads" / "dtd"
+    work.mkdir(parents=True)
+    (work / "split.json").write_bytes(HTML)
+    with pytest.raises(UserError, match=r"dtd/split\.json: is a page of HTML; remove it"):
+        prepare(dataset(tmp_path))
+
+
+def prepare_in(root):
+    return prepare(dataset(root))
+
+
+def test_three_processes_at_once(pages, tmp_path):
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        sizes = pool.map(prepare_in, [tmp_path] * 3, chunksize=1)
+    assert sizes == [Sizes(2, 1, 1, 2)] * 3
+    assert [len(page.asked) for page in pages.values()] == [1, 1]
+    assert [path.name for path in (tmp_path / ".downloads").iterdir()] == ["dtd.lock"]
+
+
+@pytest.mark.parametrize("key", sorted(datasets.BENCHMARK))
+def test_known_digests_are_those_of_the_official_files(key, real_data):
+    for source in ImageDataset.known[key].sources:
+        name = Path(source.remote.name).name
+        for folder in ("splits", "caltech-101"):
+            if isinstance(source, Single) and (real_data / folder / name).is_file():
+                assert source.remote.sha256
+                assert fault_of(real_data / folder / name, source.remote, source.check) == ""
+
+
+def test_names_of_imagenet_are_checked_before_they_are_installed(tmp_path, real_data):
+    check_classnames(real_data / "splits/imagenet_classnames.txt")
+    path = tmp_path / "classnames.txt"
+    for text, message in (
+        ("n01440764 tench\n", "it has 1 lines"),
+        ("tench fish\n", "'tench' is no folder of ImageNet"),
+        (HTML.decode(), "sorted order|no folder of ImageNet|no class name"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            check_classnames(path)

@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+from datasets import unpack as module
 from datasets.unpack import BadArchive, unpack
 
 FILES = {"images/a b.jpg": b"1" * 5000, "images/deep/c.jpg": os.urandom(5000)}
@@ -128,4 +129,27 @@ def test_links_in_zip_files_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(link, "/tmp")
     with pytest.raises(BadArchive, match="'images', a link or device"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", KINDS[1:])
+def test_archives_that_unpack_to_far_more_are_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SPARE_BYTES", 100_000)
+    path = tmp_path / name
+    zeros = {"a.jpg": bytes(5_000_000), "b.jpg": bytes(5_000_000)}
+    if path.suffix == ".zip":
+        write_zip(path, zeros)
+    else:
+        mode = {".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[path.suffix]
+        write_tar(path, [tar_member(n, c) for n, c in zeros.items()], mode)
+    with pytest.raises(BadArchive, match=f"{name}: unpacks to more than [0-9,]+ bytes"):
+        unpack(path, tmp_path / "out")
+    written = sum(file.stat().st_size for file in (tmp_path / "out").rglob("*.jpg"))
+    assert written < 5_000_000
+
+
+def test_empty_files_are_limited_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SPARE_BYTES", 100_000)
+    path = write_tar(tmp_path / "x.tgz", [tar_member(f"{n}.jpg") for n in range(5000)])
+    with pytest.raises(BadArchive, match="unpacks to more than"):
         unpack(path, tmp_path / "out")

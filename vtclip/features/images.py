@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import random
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
-from vtclip.features.keys import unreadable
-
-# what PIL raises on files that are damaged or no images
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-
-
-def decode_image(content: bytes, path: Path) -> Image.Image:
-    """Decode an image by its content, to RGB, ignoring the EXIF orientation (as CLIP does).
-
-    Raises:
-        UserError: the bytes are not a complete image; the message names `path`.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGB")
-    except UnidentifiedImageError:
-        raise UserError(f"{path}: not an image.") from None
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: damaged image ({error}).") from error
+from vtclip.features.keys import require_file, unreadable
+from vtclip.features.pixels import decode_image
 
 
 @contextmanager
@@ -90,6 +69,7 @@ class ImageFiles(Dataset[Tensor | UserError]):
         """Read, decode and transform one file."""
         path = self._paths[row]
         try:
+            require_file(path)
             content = path.read_bytes()
             image = decode_image(content, path)
         except OSError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +41,7 @@ def image_keys(paths: Sequence[Path], kind: KeyKind) -> list[bytes]:
 
 def _content_key(path: Path) -> bytes:
     try:
+        require_file(path)
         return bytes.fromhex(sha256_of_file(path))
     except OSError as error:
         raise unreadable(path, error) from error
@@ -45,11 +49,29 @@ def _content_key(path: Path) -> bytes:
 
 def _stat_key(path: Path) -> bytes:
     try:
-        stat = path.stat()
+        found = require_file(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    text = f"stat\0{path.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    text = f"stat\0{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+
+
+def require_file(path: Path) -> os.stat_result:
+    """Check that `path` is a regular file, since opening a pipe or a device may never end.
+
+    Returns:
+        What the system knows about it.
+
+    Raises:
+        UserError: it is something else.
+        OSError: it is missing.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: a pipe or device and no file; remove it.")
+    return found
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
