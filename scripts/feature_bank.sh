@@ -12,7 +12,7 @@ for method in TipAdapter TipAdapterF CLIPAdapter LinearProbe; do
   done
 done
 read_arguments ZeroshotCLIP feature_bank 0 "${bank[@]}"
-results="output/$(folder_of "${OPTIONS[@]}" | cut -d / -f 1)"
+results="output/$(folder_of ${OPTIONS[@]+"${OPTIONS[@]}"} | cut -d / -f 1)"
 page="$ROOT/docs/feature_bank.md"
 cat > "$page.new" <<EOF
 # Methods on a file of features

@@ -3,4 +3,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="METHOD DATASET SHOTS [BACKBONE] [--plugin MODULE] [KEY VALUE ...]"
 read_arguments "$@"
-train "${OPTIONS[@]}"
+train ${OPTIONS[@]+"${OPTIONS[@]}"}
