@@ -29,7 +29,7 @@ from .split import (
 
 
 class ImageDataset(DatasetBase):
-    """A dataset whose lists a subclass reads; this class makes a run's lists of them.
+    """A dataset: a subclass reads its lists, and this class makes the lists of a run of them.
 
     Class attributes, the facts of a dataset:
         key: name in configs and on command lines.
@@ -193,10 +193,10 @@ class ImageDataset(DatasetBase):
         if wrong and not allow_random:
             raise UserError(
                 f"{self.folder}: {wrong}: not the official split; {self.remedy}, or go on with "
-                "DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
+                "DATASET.ALLOW_RANDOM_SPLIT True (not comparable with published results)."
             )
         if wrong or not lists.comparable:
-            print(f"{self.key}: not an official split; its results compare with nobody's")
+            print(f"{self.key}: not the official split; not comparable with published results")
             return Lists(lists.train, lists.val, lists.test, comparable=False)
         return lists
 
@@ -294,7 +294,7 @@ class SplitDataset(ImageDataset):
         if not allow_random:
             raise UserError(
                 f"{self.split_path}: missing, the official split of {self.key}; {self.remedy}, or "
-                "set DATASET.ALLOW_RANDOM_SPLIT True (its results compare with nobody's)."
+                "set DATASET.ALLOW_RANDOM_SPLIT True (not comparable with published results)."
             )
         left_out = LeftOut()
         names = self.names_of(image_tree(self.root / self.prefix, left_out=left_out))

@@ -96,7 +96,7 @@ class Digits(SplitDataset):
     @property
     def remedy(self) -> str:
         """What to do where files are missing."""
-        return f"remove {self.folder}, it is written anew on first use"
+        return f"remove {self.folder}, it is written again on next use"
 
     def require_folder(self) -> None:
         """Write the images where they are missing."""

@@ -35,7 +35,7 @@ def download(remote: Remote, folder: Path, check: Callable[[Path], object] | Non
         if target.is_file():
             fault = fault_of(target, remote, check) if check else ""
             if fault:
-                raise UserError(f"{target}: {fault}; remove it to download it anew.")
+                raise UserError(f"{target}: {fault}; remove it to download it again.")
             return target
         folder.mkdir(parents=True, exist_ok=True)
         for url in remote.urls:

@@ -35,7 +35,7 @@ def check_classnames(path: Path) -> None:
     Raises:
         UserError: it has not.
     """
-    names = parse_classnames(path, "fetch it anew")
+    names = parse_classnames(path, "fetch it again")
     wrong = next((folder for folder in names if not WNID.fullmatch(folder)), "")
     if wrong or len(names) != 1000:
         found = f"{wrong!r} is no folder of ImageNet" if wrong else f"it has {len(names)} lines"

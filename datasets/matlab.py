@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError
 
 
-def read_mat(path: Path) -> dict[str, Any]:
-    """Return the variables of a .mat file.
+def read_variable(path: Path, name: str) -> Any:
+    """Return the first row of a variable of a .mat file.
 
     Raises:
-        UserError: it is missing or not such a file.
+        UserError: the file is missing or not such a file, or lacks the variable.
     """
     # scipy takes a second to import, and only random splits need it
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     try:
-        variables: dict[str, Any] = loadmat(path)
+        return loadmat(path)[name][0]
     except OSError as error:
         raise UserError(f"{path}: needed for a random split, but {error.strerror}.") from error
-    except (MatReadError, ValueError) as error:
-        raise UserError(f"{path}: not a MATLAB file; fetch it anew.") from error
-    return variables
+    except KeyError:
+        raise UserError(f"{path}: lacks the variable {name!r}; fetch it again.") from None
+    except (MatReadError, ValueError, TypeError, IndexError, OverflowError, zlib.error) as error:
+        raise UserError(f"{path}: not a MATLAB file; fetch it again.") from error

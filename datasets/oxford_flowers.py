@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from vtclip.errors import UserError
 from vtclip.files import read_json
 
 from .base import SplitDataset
-from .matlab import read_mat
+from .matlab import read_variable
 from .sources import Archive, Remote, split_from_drive
 from .split import Sizes
 
 
 @DATASET_REGISTRY.register()
 class OxfordFlowers(SplitDataset):
-    """Nilsback, Zisserman (2008): 102 flowers; all images lie in one folder."""
+    """Nilsback, Zisserman (2008): 102 flowers; all images are in one folder."""
 
     key = "oxford_flowers"
     dataset_dir = "oxford_flowers"
@@ -41,9 +42,15 @@ class OxfordFlowers(SplitDataset):
         """Return the flower of each image, by imagelabels.mat and cat_to_name.json.
 
         Raises:
-            UserError: either file is missing beside the image folder.
+            UserError: either file is missing beside the image folder, or does not fit the images.
         """
-        labels = read_mat(self.folder / "imagelabels.mat")["labels"][0]
+        labels = read_variable(self.folder / "imagelabels.mat", "labels")
         names = read_json(self.folder / "cat_to_name.json")
-        numbers = {path: int(path.rpartition("_")[2].partition(".")[0]) for path in paths}
-        return {path: names[str(labels[number - 1])] for path, number in numbers.items()}
+        try:
+            numbers = {path: int(path.rpartition("_")[2].partition(".")[0]) for path in paths}
+            return {path: str(names[str(labels[number - 1])]) for path, number in numbers.items()}
+        except (LookupError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{self.folder}: imagelabels.mat and cat_to_name.json do not fit the images in "
+                f"{self.image_dir} ({error})."
+            ) from error

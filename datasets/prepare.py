@@ -49,8 +49,8 @@ def _put(path: Path, target: Path) -> None:
         path.rename(target)
 
 
-def _unpack_anew(archive: Path, folder: Path) -> None:
-    # what an interrupted run left is not to be trusted
+def _unpack_afresh(archive: Path, folder: Path) -> None:
+    # what an interrupted run left may be incomplete
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -82,16 +82,16 @@ def install(source: Source, root: Path, work: Path) -> None:
         return
     file = download(source.remote, work)
     folder = work / "unpacked"
-    _unpack_anew(file, folder)
+    _unpack_afresh(file, folder)
     if source.inner:
         inner = folder / source.inner
         if not inner.is_file():
-            raise UserError(f"{file}: lacks {source.inner}; remove it to download it anew.")
-        _unpack_anew(inner, work / "inner")
+            raise UserError(f"{file}: lacks {source.inner}; remove it to download it again.")
+        _unpack_afresh(inner, work / "inner")
         folder = work / "inner"
     for name, _ in source.moves:
         if not (folder / name).exists():
-            raise UserError(f"{file}: lacks {name}; remove it to download it anew.")
+            raise UserError(f"{file}: lacks {name}; remove it to download it again.")
     for name, target in source.moves:
         _put(folder / name, root / target)
 

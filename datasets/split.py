@@ -101,7 +101,7 @@ def _items(path: Path, part: str, entries: Any, prefix: str) -> list[Item]:
         if [*map(type, entry if isinstance(entry, list) else ())] != [str, int, str]:
             raise UserError(
                 f"{path}: entry {number} of {part!r} is {reprlib.repr(entry)}, not "
-                "[image, label, class name]; fetch the file anew."
+                "[image, label, class name]; fetch the file again."
             )
         image, label, classname = entry
         normal = image if safe_path(image) else normal_path(image)
@@ -123,7 +123,7 @@ def _require_text(path: Path, part: str, items: list[Item]) -> None:
         except UnicodeEncodeError:
             raise UserError(
                 f"{path}: a path or class name of {part!r} is not valid Unicode; fetch the file "
-                "anew."
+                "again."
             ) from None
 
 
@@ -139,7 +139,7 @@ def read_split(path: Path, prefix: str) -> Lists:
     """
     raw = read_json(path)
     if not isinstance(raw, dict) or not set(PARTS) <= set(raw):
-        raise UserError(f"{path}: lacks one of {', '.join(PARTS)}; fetch the file anew.")
+        raise UserError(f"{path}: lacks one of {', '.join(PARTS)}; fetch the file again.")
     train, val, test = (_items(path, part, raw[part], prefix) for part in PARTS)
     return Lists(train, val, test)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from vtclip.errors import UserError
+
 from .base import SplitDataset
-from .matlab import read_mat
+from .matlab import read_variable
 from .sources import split_from_drive
 from .split import Sizes
 
@@ -37,18 +39,22 @@ class StanfordCars(SplitDataset):
 
         Raises:
             UserError: devkit/cars_meta.mat, devkit/cars_train_annos.mat or
-                cars_test_annos_withlabels.mat is missing in the dataset's folder.
+                cars_test_annos_withlabels.mat is missing or wrong in the dataset's folder.
         """
-        cars = [
-            str(name[0])
-            for name in read_mat(self.folder / "devkit/cars_meta.mat")["class_names"][0]
-        ]
+        names = read_variable(self.folder / "devkit/cars_meta.mat", "class_names")
         found = {}
         for folder, file in (
             ("cars_train", "devkit/cars_train_annos.mat"),
             ("cars_test", "cars_test_annos_withlabels.mat"),
         ):
-            for image in read_mat(self.folder / file)["annotations"][0]:
-                model, _, year = cars[int(image["class"][0, 0]) - 1].rpartition(" ")
-                found[f"{folder}/{image['fname'][0]}"] = f"{year} {model}"
+            images = read_variable(self.folder / file, "annotations")
+            try:
+                for image in images:
+                    car = str(names[int(image["class"][0, 0]) - 1][0])
+                    model, _, year = car.rpartition(" ")
+                    found[f"{folder}/{image['fname'][0]}"] = f"{year} {model}"
+            except (LookupError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self.folder / file}: not the annotations of Stanford Cars ({error})."
+                ) from error
         return {path: found[path] for path in paths if path in found}

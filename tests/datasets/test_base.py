@@ -157,7 +157,7 @@ def test_a_random_split_is_made_when_allowed_and_marked(build, root, capsys):
     dataset = build(2, ALLOW_RANDOM_SPLIT=True)
     assert not dataset.comparable
     assert dataset.classnames == ["banded", "blotchy", "braided", "bubbly", "bumpy"]
-    assert "results compare with nobody's" in capsys.readouterr().out
+    assert "not comparable with published results" in capsys.readouterr().out
     assert not (root / SPLIT_FILE).exists()
 
 
@@ -246,6 +246,12 @@ def test_random_split_of_flowers_needs_its_labels(tmp_path, make_cfg):
     (folder / "cat_to_name.json").write_text('{"1": "pink primrose", "2": "globe-flower"}')
     dataset = ImageDataset.known["oxford_flowers"](cfg)
     assert dataset.classnames == ["globe-flower", "pink primrose"]
+    (folder / "cat_to_name.json").write_text('{"1": "pink primrose"}')
+    with pytest.raises(UserError, match="do not fit the images in jpg"):
+        ImageDataset.known["oxford_flowers"](cfg)
+    savemat(folder / "imagelabels.mat", {"other": [[1]]})
+    with pytest.raises(UserError, match="lacks the variable 'labels'"):
+        ImageDataset.known["oxford_flowers"](cfg)
 
 
 def test_random_split_of_cars_reads_the_devkit(tmp_path, make_cfg):
@@ -269,6 +275,9 @@ def test_random_split_of_cars_reads_the_devkit(tmp_path, make_cfg):
     cfg = make_cfg(tmp_path, ALLOW_RANDOM_SPLIT=True)
     dataset = ImageDataset.known["stanford_cars"](cfg)
     assert dataset.classnames == ["2000 AM General Hummer SUV", "2012 Audi TTS Coupe"]
+    savemat(folder / "devkit/cars_meta.mat", {"class_names": cars[:, :1]})
+    with pytest.raises(UserError, match=r"cars_train_annos\.mat: not the annotations"):
+        ImageDataset.known["stanford_cars"](cfg)
     (folder / "devkit/cars_meta.mat").write_bytes(b"no such file")
     with pytest.raises(UserError, match=r"cars_meta\.mat: not a MATLAB file"):
         ImageDataset.known["stanford_cars"](cfg)

@@ -78,5 +78,5 @@ def test_a_picture_that_was_removed_is_named(tmp_path, make_cfg):
     cfg = make_cfg(tmp_path)
     path = Digits(cfg).test[0].impath
     (tmp_path / "digits" / path.split("digits/")[-1]).unlink()
-    with pytest.raises(UserError, match=r"\.png: missing.*remove .*digits, it is written anew"):
+    with pytest.raises(UserError, match=r"\.png: missing.*remove .*digits, it is written again"):
         Digits(cfg)

@@ -207,7 +207,7 @@ def read_bank(root: Path, name: str, content: bytes) -> None:
     if dataset is not None:
         assert 0 < dataset.feature_bank.logit_scale < np.inf
         for features in (dataset.feature_bank.train_x, dataset.feature_bank.test):
-            assert np.isfinite(np.square(features.global_features)).all()
+            assert np.isfinite(np.asarray(features.global_features) ** 2).all()
 
 
 @pytest.mark.parametrize("name", BANKS)
