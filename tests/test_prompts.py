@@ -24,8 +24,8 @@ def test_the_ensemble_does_not_grow_from_call_to_call() -> None:
 
 
 def test_auto_is_the_ensemble_on_imagenet_alone() -> None:
-    assert templates_for("auto", "ImageNet", TEMPLATES["ImageNet"]) == ENSEMBLE
-    assert templates_for("auto", "OxfordPets", "x {}") == ("x {}",)
+    assert templates_for("imagenet", "ImageNet", TEMPLATES["ImageNet"]) == ENSEMBLE
+    assert templates_for("imagenet", "OxfordPets", "x {}") == ("x {}",)
     assert templates_for("single", "ImageNet", "x {}") == ("x {}",)
 
 

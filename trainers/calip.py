@@ -21,6 +21,7 @@ WEIGHTS = [0.0, *geometric(0.001, 10.0, 25)]
 class CALIP(FrozenCLIPTrainer):
     """Training-free; the weights b2 and b3 of both directions of attention are searched."""
 
+    prompts = "imagenet"
     transfers = True
 
     def tokens(self) -> VisualTokens:

@@ -41,6 +41,7 @@ class Cache(nn.Module):
 class CacheTrainer(FrozenCLIPTrainer):
     """What both share: the logits with a cache, and the search of alpha and beta."""
 
+    prompts = "imagenet"
     no_transfer_reason = "the cache of Tip-Adapter holds images of its own classes alone."
 
     def build_cache(self) -> tuple[Tensor, Tensor]:

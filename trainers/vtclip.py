@@ -50,11 +50,6 @@ class VTCLIP(FrozenCLIPTrainer):
         "CLIP_LOGIT_WEIGHT": Option(0.0, "share of zero-shot CLIP's logits", low=0, high=1),
         "SEARCH_WEIGHT": Option(False, "choose CLIP_LOGIT_WEIGHT on validation images"),
         "ZERO_INIT": Option(True, "start exactly at zero-shot CLIP"),
-        "PROMPT": Option(
-            "auto",
-            "ensemble of templates, a single one, or auto: the ensemble on ImageNet",
-            choices=("auto", "single", "ensemble"),
-        ),
         "MAX_PAIRS": Option(
             4096, "pairs of image and class held in memory at once; 0 for all", low=0, high=2**62
         ),
@@ -66,6 +61,7 @@ class VTCLIP(FrozenCLIPTrainer):
         ),
     }
     PROTOCOL = {"OPTIM.NAME": "adamw", "OPTIM.LR": 1e-3}
+    prompts = "imagenet"
     transfers = True
     head: VisualGuidedAttention
 
@@ -73,10 +69,6 @@ class VTCLIP(FrozenCLIPTrainer):
         """Return the kind of spatial features, TRAINER.VTCLIP.VISUAL_TOKENS."""
         tokens: VisualTokens = self.options.VISUAL_TOKENS
         return tokens
-
-    def prompt_kind(self) -> str:
-        """Return TRAINER.VTCLIP.PROMPT."""
-        return str(self.options.PROMPT)
 
     def build_head(self) -> VisualGuidedAttention:
         """Return the attention module at the width of the backbone.

@@ -26,6 +26,4 @@ class ZeroshotCLIP(FrozenCLIPTrainer):
 class ZeroshotCLIP2(ZeroshotCLIP):
     """Zero-shot CLIP on an ensemble of prompts."""
 
-    def prompt_kind(self) -> str:
-        """Return "ensemble"."""
-        return "ensemble"
+    prompts = "ensemble"

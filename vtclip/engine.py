@@ -35,6 +35,7 @@ from vtclip.evaluation import evaluate
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
 from vtclip.method import MethodFacts
+from vtclip.overlap import describe_overlap, overlap_of_run
 from vtclip.prompts import templates_for
 from vtclip.protocol import optimizer_departures, resolve_epochs
 from vtclip.results import Search, write_result
@@ -71,10 +72,6 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         """Return the kind of spatial features that `logits` needs, None for none."""
         return None
 
-    def prompt_kind(self) -> str:
-        """Return "single" (the dataset's template), "ensemble" or "auto"."""
-        return "single"
-
     def build_head(self) -> nn.Module | None:
         """Return the module to train step by step, None for none."""
         return None
@@ -109,11 +106,13 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
 
     def features(self, split: str) -> tuple[Features, Tensor]:
         """Return all features of "train" or "val" under the test transform, and labels [N]."""
+        self._require_apart(split)
         return self.data.whole(split)
 
     @torch.no_grad()
     def scores(self, split: str, score: Callable[[Features], Tensor]) -> tuple[Tensor, Tensor]:
         """Return `score` of all batches of "train" or "val", [N, ...], and labels [N]."""
+        self._require_apart(split)
         return self.data.scores(split, score)
 
     def train_views(self, count: int) -> tuple[list[Features], Tensor]:
@@ -160,9 +159,14 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         self.val_loader, self.test_loader = self.dm.val_loader, self.dm.test_loader
         self.facts = describe_dataset(self.dm.dataset, self.cfg)
         self.classnames = self.facts.classnames
+        prompt = self.cfg.TRAINER.PROMPT
         self.templates = templates_for(
-            self.prompt_kind(), self.cfg.DATASET.NAME, self.facts.template
+            self.prompts if prompt == "auto" else prompt, self.cfg.DATASET.NAME, self.facts.template
         )
+        self.overlap = overlap_of_run(self.facts, self.cfg.FEATURES.KEY == "content")
+        for split, pairs in self.overlap.items():
+            if pairs:
+                print(f"Warning: {describe_overlap(pairs, split, 'test')}.")
         print(f"Prompts: {' | '.join(self.templates)}")
         print(f"Class names: {', '.join(self.classnames)}")
 
@@ -222,6 +226,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
             self.data.require("train")
         if self.cfg.TEST.FINAL_MODEL == "best_val":
             self.data.require("val")
+            self._require_apart("val")
         super().before_train()
         write_run_files(self)
         if self.head is not None:
@@ -324,6 +329,19 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         print(f"Chosen on val: {self.selected_params}")
 
     # ---- small parts
+
+    def _require_apart(self, split: str) -> None:
+        """Refuse a choice on validation images that the test counts too.
+
+        Raises:
+            UserError: names one of the images.
+        """
+        if split == "val" and self.overlap["val"]:
+            shared = describe_overlap(self.overlap["val"], "val", "test")
+            raise UserError(
+                f"DATASET.NAME {self.cfg.DATASET.NAME}: {shared}, so {self.cfg.TRAINER.NAME} would "
+                "choose on the test; take its validation images from elsewhere."
+            )
 
     def _seed(self, part: int) -> None:
         """Seed Python, NumPy and PyTorch for a part of the run: 0 the start, e + 1 epoch e."""

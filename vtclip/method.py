@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -31,6 +31,8 @@ class MethodFacts:
         OPTIONS: its configuration keys, TRAINER.<option_node>.<name>.
         PROTOCOL: the values of other configuration keys in its published recipe, by dotted key
             (optimiser, batch size, augmentation). What it does not name is CoOp's.
+        prompts: the prompts of its publication: "single" (the dataset's template), "ensemble", or
+            "imagenet" (the ensemble on ImageNet, single elsewhere). TRAINER.PROMPT overrides it.
         uses_shots: whether it reads training images at all.
         transfers: whether what was trained applies to classes that it was not trained on. With
             False, a run with TRAINER.TRANSFER is refused before anything is loaded.
@@ -39,6 +41,7 @@ class MethodFacts:
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
     PROTOCOL: ClassVar[Mapping[str, Any]] = {}
+    prompts: ClassVar[Literal["single", "ensemble", "imagenet"]] = "single"
     uses_shots: ClassVar[bool] = True
     transfers: ClassVar[bool] = False
     no_transfer_reason: ClassVar[str] = ""

@@ -59,12 +59,12 @@ def templates_for(kind: str, dataset: str, template: str) -> tuple[str, ...]:
     """Return the prompt templates of a run.
 
     Args:
-        kind: "single" (the dataset's own), "ensemble", or "auto": the ensemble on ImageNet, as
+        kind: "single" (the dataset's own), "ensemble", or "imagenet": the ensemble on ImageNet, as
             Tip-Adapter has it, and single elsewhere, as CoOp has it.
         dataset: DATASET.NAME.
         template: the dataset's own.
     """
-    ensemble = kind == "ensemble" or (kind == "auto" and dataset == "ImageNet")
+    ensemble = kind == "ensemble" or (kind == "imagenet" and dataset == "ImageNet")
     return ensemble_for(dataset, template) if ensemble else (template,)
 
 

@@ -84,6 +84,7 @@ class Result:
         seconds: by part, among them "total".
         peak_memory_mib: highest resident memory of the process, or of the CUDA device.
         versions: of the packages that results depend on.
+        overlap: how many "val" and how many "train" images are among those of the test.
         evaluated: the folder of the checkpoint for an evaluation without training, else "".
     """
 
@@ -116,6 +117,7 @@ class Result:
     dataset_root: str
     evaluated: str = ""
     per_class: dict[str, float] = field(default_factory=dict)
+    overlap: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
 
 
@@ -158,6 +160,7 @@ EXPECTED: dict[str, Expectation] = {
     "dataset_root": TEXT,
     "evaluated": TEXT,
     "per_class": mapping_of(PERCENTAGE),
+    "overlap": mapping_of(whole_number(0)),
     "schema": whole_number(0),
 }
 EXPECTED_OF_SEARCH: dict[str, Expectation] = {

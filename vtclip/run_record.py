@@ -63,6 +63,7 @@ def record_of_run(
         settings=settings,
         dataset_root=str(trainer.facts.root),
         evaluated=trainer.evaluated,
+        overlap={split: len(pairs) for split, pairs in trainer.overlap.items()},
     )
 
 

@@ -120,6 +120,12 @@ PROJECT_KEYS: dict[str, Option] = {
     ),
     "FEATURES.COMPILE": Option(False, "encode through torch.compile"),
     "FEATURES.BATCH_SIZE": Option(64, "images encoded at once", low=1, high=MANY),
+    "TRAINER.PROMPT": Option(
+        "auto",
+        "prompts of any method: ensemble, single (the dataset's template), or auto: as the method "
+        "was published",
+        choices=("auto", "single", "ensemble"),
+    ),
     "TRAINER.TRANSFER": Option(
         False, "evaluate a checkpoint on classes that it was not trained on"
     ),
@@ -192,4 +198,4 @@ DASSL_KEYS: dict[str, Domain] = {
 PATH_KEYS = ("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.FEATURE_BANK", "FEATURES.ROOT")
 
 # keys of earlier versions, and what took their place
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {"TRAINER.VTCLIP.PROMPT": "TRAINER.PROMPT"}
