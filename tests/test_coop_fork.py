@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -82,11 +83,11 @@ def fork(tmp_path: Path) -> Path:
     (fork / "datasets" / "blobs.py").write_text(DATASET)
     (fork / "configs" / "datasets" / "blobs.yaml").write_text('DATASET:\n  NAME: "Blobs"\n')
     (fork / "train.py").write_text(TRAIN)
-    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+    for shade, (part, count) in enumerate((("train", 4), ("val", 2), ("test", 3))):
         for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
             (fork / "data" / "blobs" / part / name).mkdir(parents=True)
             for number in range(count):
-                image = Image.new("RGB", (50, 40), tuple(c + 3 * number for c in colour))
+                image = Image.new("RGB", (50, 40), tuple(c + 3 * number + shade for c in colour))
                 image.save(fork / "data" / "blobs" / part / name / f"{number}.png")
     # the recipe
     shutil.copy(ROOT / "trainers" / "vtclip.py", fork / "trainers")
@@ -129,6 +130,7 @@ def test_the_recipe_trains_with_the_methods_own_optimizer(fork: Path) -> None:
     assert "where the protocol of VTCLIP has" not in done.stdout
     lists = json.loads((fork / "out" / "few_shot_list.json").read_text())
     assert sorted(path for path, _, _ in lists["train"])[0].startswith("blobs/train/blue/")
+    assert result.overlap == {"val": 0, "train": 0}
 
 
 def test_another_optimizer_is_said_in_one_line(fork: Path) -> None:
@@ -145,3 +147,33 @@ def test_roots_that_are_links_or_relative(fork: Path, kind: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     lists = json.loads((fork / "out" / "few_shot_list.json").read_text())
     assert all(path.startswith("blobs/") for path, _, _ in lists["train"])
+
+
+def test_a_choice_on_val_images_that_are_test_images_is_one_line(fork: Path) -> None:
+    blobs = fork / "datasets" / "blobs.py"
+    blobs.write_text(blobs.read_text().replace('val=parts["val"]', 'val=parts["test"]'))
+    done = run(fork, "OPTIM.MAX_EPOCH", "1", "TEST.FINAL_MODEL", "best_val")
+    assert done.returncode == 2
+    assert "6 images of val in test too" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (fork / "out" / "result.json").exists()
+
+
+def test_the_clip_that_is_imported_is_recorded(fork: Path) -> None:
+    spec = importlib.util.find_spec("clip")
+    assert spec is not None and spec.origin is not None
+    package = Path(spec.origin).parent
+    shutil.copytree(package, fork / "clip", ignore=shutil.ignore_patterns("__pycache__"))
+    with (fork / "clip" / "model.py").open("a") as file:
+        file.write("# a fork's own copy\n")
+    recorded = []
+    for at in (package, fork / "clip"):
+        if at == package:
+            shutil.move(fork / "clip", fork.parent / "aside")
+        else:
+            shutil.move(fork.parent / "aside", fork / "clip")
+            shutil.rmtree(fork / "out")
+        assert run(fork, "OPTIM.MAX_EPOCH", "1").returncode == 0
+        recorded.append(read_result(fork / "out" / "result.json").versions["clip"])
+        assert recorded[-1].startswith(f"{at} (code ")
+    assert recorded[0][-14:] != recorded[1][-14:]

@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from types import TracebackType
 
 
 class UserError(Exception):
@@ -26,6 +27,24 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
     shown = repr(name) if len(name) <= 80 else f"{name[:77]!r}..."
     return UserError(f"{kind}: unknown name {shown}{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def show_user_errors_in_one_line() -> None:
+    """Make command lines of other projects end with the line of a :class:`UserError`, exit code 2.
+
+    Every other error is shown as before.
+    """
+    shown_before = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, UserError):
+            shown_before(kind, error, trace)
+            return
+        print(f"error: {error}", file=sys.stderr)
+        # the code of an uncaught error would be 1
+        sys.exit(2)
+
+    sys.excepthook = show
 
 
 def run_command(main: Callable[[], int | None]) -> int:

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,13 +18,28 @@ PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "pillow", "clip-any
 
 def versions(**others: str) -> dict[str, str]:
     """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), **others}
+    found = {"python": platform.python_version(), **others, **imported_clip()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
+
+
+def imported_clip() -> dict[str, str]:
+    """Return where the module `clip` was imported from, and a digest of its code, under "clip".
+
+    A fork of CoOp has a copy of its own, which comes before the installed package.
+    """
+    file = getattr(sys.modules.get("clip"), "__file__", None)
+    if not file:
+        return {}
+    folder = Path(file).parent
+    code = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        code.update(path.read_bytes())
+    return {"clip": f"{folder} (code {code.hexdigest()[:12]})"}
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
