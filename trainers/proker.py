@@ -1,0 +1,64 @@
+"""ProKeR (Bendou et al., CVPR 2025): zero-shot CLIP plus a kernel correction in closed form."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
+from torch.nn import functional as F
+
+from vtclip.config import Option
+from vtclip.engine import FrozenCLIPTrainer
+from vtclip.features import Features
+from vtclip.methods.proker import correction, kernel, residuals
+from vtclip.methods.tip_adapter import build_keys
+from vtclip.results import Search
+from vtclip.search import geometric, grid_search
+
+# the published ranges, at even steps of the logarithm; how many steps they had is not known here
+BETAS = geometric(0.1, 20.0, 12)
+LAMBDAS = geometric(0.001, 10.0, 13)
+
+
+@TRAINER_REGISTRY.register()
+class ProKeR(FrozenCLIPTrainer):
+    """Solved once for each value of beta and lam; validation chooses."""
+
+    # how the views are drawn is assumed to be as in Tip-Adapter
+    OPTIONS = {
+        "AUGMENT_EPOCHS": Option(10, "augmented views that are averaged", low=1, high=1000),
+    }
+    PROTOCOL = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
+    no_transfer_reason = "the kernel of ProKeR holds images of its own classes alone."
+    _found: Search | None = None
+
+    def fit(self) -> dict[str, Tensor]:
+        """Return "support" [N, D] and "correction" [N, K] at the beta and lam of validation."""
+        views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
+        support = build_keys([view.global_features for view in views])
+        residual = residuals(support, labels, self.text_features)
+        solve = lru_cache(maxsize=1)(
+            lambda beta, lam: correction(support, residual, beta=beta, lam=lam)
+        )
+        val, val_labels = self.features("val")
+        g = F.normalize(val.global_features, dim=-1)
+        zero_shot = g @ self.text_features.T
+        self._found = grid_search(
+            lambda beta, lam: (
+                self.scale * (zero_shot + kernel(g, support, beta) @ solve(beta, lam))
+            ),
+            val_labels,
+            grid={"beta": BETAS, "lam": LAMBDAS},
+        )
+        return {"support": support, "correction": solve(**self._found.chosen)}
+
+    def logits(self, features: Features) -> Tensor:
+        """Return s (g T' + k(g, G) A), [B, K]."""
+        g = F.normalize(features.global_features, dim=-1)
+        similar = kernel(g, self.fitted["support"], self.selected_params["beta"])
+        return self.scale * (g @ self.text_features.T + similar @ self.fitted["correction"])
+
+    def search(self) -> Search | None:
+        """Return the search that the fit was made by."""
+        return self._found

@@ -1,0 +1,38 @@
+"""ProKeR (Bendou et al., CVPR 2025): a kernel correction of zero-shot CLIP in closed form.
+
+Kernel ridge regression of what zero-shot CLIP leaves unexplained: with support features G [N, D],
+their one-hot labels Y [N, K] and text features T [K, D], all normalised, A [N, K] solves
+(k(G, G) / lam + I) A = Y - G T', and an image g has the scores g T' + k(g, G) A.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def kernel(x: Tensor, z: Tensor, beta: float) -> Tensor:
+    """Return exp(-beta (1 - x z')), [B, N], of normalised features [B, D] and [N, D]."""
+    return torch.exp(-beta * (1 - x @ z.T))
+
+
+def residuals(support: Tensor, labels: Tensor, text_features: Tensor) -> Tensor:
+    """Return Y - G T', [N, K], of normalised features [N, D], labels [N] and texts [K, D]."""
+    return F.one_hot(labels, len(text_features)) - support @ text_features.T
+
+
+def correction(support: Tensor, residual: Tensor, beta: float, lam: float) -> Tensor:
+    """Return A [N, K], solved in double precision.
+
+    Args:
+        support: G [N, D], normalised.
+        residual: R [N, K] of :func:`residuals`.
+        beta: of the kernel, above 0.
+        lam: strength of the correction, above 0; towards 0 the scores are zero-shot CLIP's.
+    """
+    gram = kernel(support.double(), support.double(), beta) / lam
+    gram.diagonal().add_(1)
+    # positive definite: the kernel is, and the identity is added
+    factor = torch.linalg.cholesky(gram)
+    return torch.cholesky_solve(residual.double(), factor).to(support.dtype)
