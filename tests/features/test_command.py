@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from vtclip.errors import run_command
 from vtclip.features import Encoding, FeatureStore, image_features
 from vtclip.features.__main__ import main
 from vtclip.features.store import default_root
@@ -100,12 +99,56 @@ def test_use_is_noted(store: FeatureStore, paths: list[Path], encoding: Encoding
     assert all(time.time() - entry.last_use < 60 for entry in store.entries())
 
 
-def test_a_damaged_description_is_one_line(
+def test_a_damaged_description_hides_no_other_entry(
     store: FeatureStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (store.entries()[0].folder / "encoding.json").write_text("{")
-    assert run_command(lambda: main(["ls", "--root", str(store.root)])) == 2
-    assert "encoding.json: not JSON" in capsys.readouterr().err
+    assert main(["ls", "--root", str(store.root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("damaged: encoding.json cannot be read" in line for line in lines) == 1
+    assert sum("plain" in line for line in lines) == 2
+    assert main(["prune", "--root", str(store.root), "--all"]) == 0
+    assert store.entries() == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "shard of another folder"])
+def test_prune_removes_nothing_beside_a_file_that_is_not_the_caches(
+    kind: str, store: FeatureStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    entry, other = store.entries()[:2]
+    foreign = entry.folder / "thesis.tex"
+    if kind == "file":
+        foreign.write_text("three years")
+    elif kind == "folder":
+        foreign.mkdir()
+    elif kind == "link":
+        foreign.symlink_to(tmp_path)
+    else:
+        foreign = entry.folder / other.shards()[0].path.name
+        if foreign.exists():
+            foreign = entry.folder / f"{'0' * 64}.safetensors"
+        foreign.write_bytes(other.shards()[0].path.read_bytes())
+    before = sorted(entry.folder.iterdir())
+    assert main(["prune", "--root", str(store.root), "--all"]) == 1
+    assert f"{foreign}: not written by the feature cache" in capsys.readouterr().err
+    assert sorted(entry.folder.iterdir()) == before
+    assert [left.folder for left in store.entries()] == [entry.folder]
+
+
+def test_prune_leaves_a_folder_that_no_entry_is_named_like(tmp_path: Path) -> None:
+    mine = tmp_path / "letters"
+    mine.mkdir()
+    (mine / "encoding.json").write_text("{}")
+    assert main(["prune", "--root", str(tmp_path), "--all"]) == 1
+    assert (mine / "encoding.json").exists()
+
+
+@pytest.mark.parametrize("days", ["nan", "-1", "inf", "soon"])
+def test_ages_that_are_no_number_of_days_remove_nothing(days: str, store: FeatureStore) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["prune", "--root", str(store.root), "--older-than", days])
+    assert stopped.value.code == 2
+    assert len(store.entries()) == 3 - 1
 
 
 def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

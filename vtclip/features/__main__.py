@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtclip.errors import run_command
+from vtclip.errors import UserError, run_command
 
 if TYPE_CHECKING:
     from vtclip.features.store import CacheEntry, FeatureStore
@@ -35,14 +36,30 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     prune = commands.add_parser("prune", parents=[root], help="remove cache entries")
     which = prune.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--older-than", type=float, metavar="DAYS", help="entries not used for more than DAYS days"
+        "--older-than", type=days, metavar="DAYS", help="entries not used for more than DAYS days"
     )
     which.add_argument("--all", action="store_true", help="all entries")
     return parser.parse_args(arguments)
 
 
+def days(text: str) -> float:
+    """Return a number of days, at least 0.
+
+    >>> days("1.5")
+    1.5
+    """
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 on")
+    return value
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 1 if verify found damage."""
+    """Run one command and return its exit code.
+
+    Returns:
+        1 if verify found damage, or prune kept a folder with files that the cache did not write.
+    """
     parsed = parse(arguments)
     # after parsing, so that --help is immediate
     from vtclip.features.store import FeatureStore
@@ -53,8 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if parsed.command == "verify":
         return verify(store)
-    prune(store, None if parsed.all else parsed.older_than)
-    return 0
+    return prune(store, None if parsed.all else parsed.older_than)
 
 
 def list_entries(store: FeatureStore) -> None:
@@ -100,24 +116,37 @@ def verify(store: FeatureStore) -> int:
     return 1 if count else 0
 
 
-def prune(store: FeatureStore, days: float | None) -> None:
-    """Remove entries not used for more than `days` days (None: all); print one row per entry."""
+def prune(store: FeatureStore, days: float | None) -> int:
+    """Remove entries not used for more than `days` days (None: all); print one row per entry.
+
+    Returns:
+        1 if an entry was kept because its folder holds what the cache did not write, else 0.
+    """
     import time
 
     from tabulate import tabulate
 
     rows, total = [], 0
+    refused: list[UserError] = []
     for entry in store.entries():
         if days is not None and time.time() - entry.last_use < days * DAY:
             continue
         size = sum(shard.size for shard in entry.shards())
-        removed = entry.remove()
+        try:
+            removed = entry.remove()
+        except UserError as error:
+            refused.append(error)
+            rows.append([*_identity(entry), _megabytes(size), "kept, see below"])
+            continue
         total += size if removed else 0
         outcome = "removed" if removed else "kept, in use by a writer"
         rows.append([*_identity(entry), _megabytes(size), outcome])
     headers = [*IDENTITY, "MB", "outcome"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
     print(f"{store.root}: {_megabytes(total)} MB removed")
+    for refusal in refused:
+        print(f"error: {refusal}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _identity(entry: CacheEntry) -> list[str]:

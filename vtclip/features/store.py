@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ from vtclip.files import atomic_path, read_json, sha256_of_file, write_json
 FORMAT = 1
 _DESCRIPTION = "encoding.json"
 _SUFFIX = ".safetensors"
+_DAMAGED = "damaged: encoding.json cannot be read"
+# of a shard, and of what a killed process left of a shard or of the description
+_ENTRY_NAME = re.compile(r"[0-9a-f]{32}")
+_SHARD_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+_UNFINISHED_NAME = re.compile(r"\.([0-9a-f]{64}\.safetensors|encoding\.json)\..+")
 
 
 def default_root() -> Path:
@@ -174,20 +180,55 @@ class CacheEntry:
 
     @property
     def last_use(self) -> float:
-        """The time of the last use, in seconds since 1970."""
-        return (self.folder / _DESCRIPTION).stat().st_mtime
+        """The time of the last use, in seconds since 1970; 0 for an entry that has vanished."""
+        try:
+            return (self.folder / _DESCRIPTION).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def mark_use(self) -> None:
         """Set the time of the last use to now, if the file can be written."""
         with suppress(OSError):
             os.utime(self.folder / _DESCRIPTION)
 
+    def foreign(self) -> Path | None:
+        """Return a path in the folder that the cache did not write, None if there is none.
+
+        The cache writes regular files of its own names; a shard that can be read has the name of
+        the entry in its header. A folder of another name is foreign itself.
+        """
+        if not _ENTRY_NAME.fullmatch(self.folder.name) or self.folder.is_symlink():
+            return self.folder
+        with suppress(FileNotFoundError):
+            for path in sorted(self.folder.iterdir()):
+                if path.is_symlink() or not path.is_file() or not self._is_own(path):
+                    return path
+        return None
+
+    def _is_own(self, path: Path) -> bool:
+        if path.name == _DESCRIPTION or _UNFINISHED_NAME.fullmatch(path.name):
+            return True
+        if not _SHARD_NAME.fullmatch(path.name):
+            return False
+        try:
+            with safe_open(path, "numpy") as file:
+                return (file.metadata() or {}).get("shelf") == self.folder.name
+        except (SafetensorError, OSError):
+            # damaged, but of a name that only the cache gives
+            return True
+
     def remove(self) -> bool:
         """Remove the entry; return False, with nothing removed, if a process writes to it.
 
         Raises:
-            UserError: a file cannot be removed.
+            UserError: the folder holds what the cache did not write, or a file cannot be removed.
         """
+        foreign = self.foreign()
+        if foreign is not None:
+            raise UserError(
+                f"{foreign}: not written by the feature cache, so nothing in {self.folder} is "
+                "removed; move it elsewhere, or remove the folder yourself."
+            )
         lock = FileLock(self._lock_path)
         try:
             lock.acquire(timeout=0)
@@ -196,6 +237,8 @@ class CacheEntry:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be removed ({error}).") from error
         try:
+            if not self.folder.exists():
+                return True
             paths = sorted(self.folder.iterdir(), key=lambda path: path.name == _DESCRIPTION)
             # the description goes last: until then the entry is listed and can be pruned again
             for path in paths:
@@ -230,13 +273,21 @@ class FeatureStore:
     def entries(self) -> list[CacheEntry]:
         """Return all entries, the last used first.
 
-        Raises:
-            UserError: a description is damaged.
+        The backbone of an entry whose description is damaged says so.
         """
         found = [
-            CacheEntry(path.parent, read_json(path)) for path in self.root.glob(f"*/{_DESCRIPTION}")
+            CacheEntry(path.parent, _described(path))
+            for path in self.root.glob(f"*/{_DESCRIPTION}")
         ]
         return sorted(found, key=lambda entry: entry.last_use, reverse=True)
+
+
+def _described(path: Path) -> Mapping[str, Any]:
+    try:
+        description = read_json(path)
+    except UserError:
+        description = None
+    return description if isinstance(description, dict) else {"backbone": _DAMAGED}
 
 
 def _unlink(path: Path) -> None:
