@@ -19,6 +19,28 @@ from vtclip.search import geometric, grid_search
 # one grid for all datasets; the authors search up to 3 on some and up to 50 on others
 VALUES = geometric(0.1, 50.0, 28)
 
+# alpha of the authors' configurations, before validation chooses; beta is 1 in all of them
+AUTHORS_ALPHA = {
+    "ImageNet": 1.17,
+    "Caltech101": 3.0,
+    "OxfordPets": 1.17,
+    "StanfordCars": 3.0,
+    "OxfordFlowers": 10.0,
+    "Food101": 1.17,
+    "FGVCAircraft": 5.0,
+    "SUN397": 1.17,
+    "DescribableTextures": 2.0,
+    "EuroSAT": 2.0,
+    "UCF101": 3.0,
+}
+AUTHORS = -1.0
+ALPHA = Option(
+    AUTHORS,
+    "before validation chooses; -1: the authors' for the dataset, ImageNet's 1.17 for others",
+    low=-1,
+)
+BETA = Option(1.0, "before validation chooses", above=0)
+
 AUGMENT_EPOCHS = Option(10, "augmented views that a key is the mean of", low=1, high=1000)
 AUGMENTATION = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
 
@@ -49,13 +71,19 @@ class CacheTrainer(FrozenCLIPTrainer):
         views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
         return build_keys([view.global_features for view in views]), labels
 
+    def first_alpha(self) -> float:
+        """Return alpha before validation chooses, the one that keys are trained at."""
+        if self.options.ALPHA != AUTHORS:
+            return float(self.options.ALPHA)
+        return AUTHORS_ALPHA.get(self.cfg.DATASET.NAME, AUTHORS_ALPHA["ImageNet"])
+
     def cache(self) -> tuple[Tensor, Tensor]:
         """Return the keys [N, D] and labels [N] that are in use."""
         raise NotImplementedError
 
     def logits(self, features: Features) -> Tensor:
         """Return zero-shot CLIP's logits [B, K] plus alpha times the cache's."""
-        alpha = self.selected_params.get("alpha", self.options.ALPHA)
+        alpha = self.selected_params.get("alpha", self.first_alpha())
         beta = self.selected_params.get("beta", self.options.BETA)
         g = features.global_features
         zero_shot = cosine_logits(g, self.text_features, self.scale)
@@ -85,8 +113,8 @@ class TipAdapter(CacheTrainer):
 
     OPTIONS = {
         "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
-        "ALPHA": Option(1.17, "before validation chooses", low=0),
-        "BETA": Option(5.5, "before validation chooses", above=0),
+        "ALPHA": ALPHA,
+        "BETA": BETA,
     }
     PROTOCOL = AUGMENTATION
 
@@ -106,8 +134,8 @@ class TipAdapterF(CacheTrainer):
 
     OPTIONS = {
         "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
-        "ALPHA": Option(1.17, "in training; validation chooses the one tested", low=0),
-        "BETA": Option(5.5, "in training; validation chooses the one tested", above=0),
+        "ALPHA": ALPHA,
+        "BETA": BETA,
     }
     PROTOCOL = {
         **AUGMENTATION,
@@ -118,6 +146,7 @@ class TipAdapterF(CacheTrainer):
         "OPTIM.WARMUP_EPOCH": -1,
     }
     schedule_by_step = True
+    drop_last = False
     head: Cache
 
     @classmethod

@@ -173,7 +173,9 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
     def build_model(self) -> None:
         """Build the features and the head with its optimizer."""
         self.cfg, self.provider = build_provider(self.cfg, self.facts, self.tokens(), self.device)
-        self.data = RunFeatures(self.cfg, self.facts, self.provider, self.device, self.stopwatch)
+        self.data = RunFeatures(
+            *(self.cfg, self.facts, self.provider, self.device, self.stopwatch, self.drop_last)
+        )
         self.scale = self.provider.scale
         with self.stopwatch("features"):
             texts = self.provider.text_features(self.templates, self.classnames)

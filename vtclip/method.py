@@ -33,6 +33,7 @@ class MethodFacts:
             (optimiser, batch size, augmentation). What it does not name is CoOp's.
         prompts: the prompts of its publication: "single" (the dataset's template), "ensemble", or
             "imagenet" (the ensemble on ImageNet, single elsewhere). TRAINER.PROMPT overrides it.
+        drop_last: whether an epoch leaves out a last batch that is not full, as Dassl's does.
         uses_shots: whether it reads training images at all.
         transfers: whether what was trained applies to classes that it was not trained on. With
             False, a run with TRAINER.TRANSFER is refused before anything is loaded.
@@ -42,6 +43,7 @@ class MethodFacts:
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
     PROTOCOL: ClassVar[Mapping[str, Any]] = {}
     prompts: ClassVar[Literal["single", "ensemble", "imagenet"]] = "single"
+    drop_last: ClassVar[bool] = True
     uses_shots: ClassVar[bool] = True
     transfers: ClassVar[bool] = False
     no_transfer_reason: ClassVar[str] = ""

@@ -34,6 +34,7 @@ class RunFeatures:
         provider: where features come from.
         device: where features are needed.
         stopwatch: its part "features" counts the time spent here.
+        drop_last: of the training batches (see :class:`vtclip.method.MethodFacts`).
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class RunFeatures:
         provider: FeatureProvider,
         device: torch.device,
         stopwatch: Stopwatch,
+        drop_last: bool = True,
     ) -> None:
         self._cfg = cfg
         self._facts = facts
         self._provider = provider
         self._device = device
         self._clock = stopwatch
+        self._drop_last = drop_last
 
     def require(self, split: str) -> None:
         """Check that a split has images, and that this run may read them.
@@ -111,7 +114,9 @@ class RunFeatures:
                 return FeatureLoader([source], self.labels(split), loaders.TEST.BATCH_SIZE)
             sources = self._provider.train_views(self._cfg.FEATURES.VIEWS)
         size = loaders.TRAIN_X.BATCH_SIZE
-        return FeatureLoader(sources, self.labels(split), size, shuffle=True, drop_last=True)
+        return FeatureLoader(
+            sources, self.labels(split), size, shuffle=True, drop_last=self._drop_last
+        )
 
     def _fetch_all(self, source: FeatureSource) -> Features:
         return source.fetch(torch.arange(len(source))).to(self._device)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtclip import checkpoints
@@ -31,7 +33,7 @@ SEARCHES = {
 }
 TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP"]
 FITTED = ["TipAdapter", "LinearProbe"]
-WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True")
+WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
 def saved(folder: Path) -> dict[str, Tensor]:
@@ -108,8 +110,85 @@ def test_tip_adapter_f_starts_as_tip_adapter(
     affinity = F.normalize(features.global_features, dim=-1) @ keys.T
     values = F.one_hot(labels, 6).float()
     zero_shot = 20 * F.normalize(features.global_features, dim=-1) @ trained.text_features.T
-    by_formula = zero_shot + 1.17 * torch.exp(-5.5 * (1 - affinity)) @ values
+    by_formula = zero_shot + 1.17 * torch.exp(-(1 - affinity)) @ values
     torch.testing.assert_close(trained.logits(features), by_formula)
+
+
+def batches_of_training(built: Any) -> list[tuple[Tensor, Tensor]]:
+    """Train, and return the global features and labels of each step."""
+    seen = []
+    parse = built.parse_batch_train
+
+    def parse_and_note(batch: Any) -> Any:
+        features, labels = parse(batch)
+        if torch.is_grad_enabled():
+            seen.append((features.global_features, labels))
+        return features, labels
+
+    built.parse_batch_train = parse_and_note
+    built.train()
+    return seen
+
+
+def test_tip_adapter_f_takes_the_authors_steps(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    # 24 images: a full batch of 16 and one of 8, which the authors keep
+    built = build(on_bank("TipAdapterF", tmp_path, "DATALOADER.TRAIN_X.BATCH_SIZE", "16"))
+    keys, labels = built.cache()
+    values = F.one_hot(labels, 6).float()
+    replayed = nn.Linear(*reversed(keys.shape), bias=False)
+    replayed.weight.data = keys.detach().clone()
+    steps = batches_of_training(built)
+    assert [len(y) for _, y in steps] == [16, 8] * 6
+    optimizer = torch.optim.AdamW(replayed.parameters(), lr=1e-3, eps=1e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(steps))
+    for features, y in steps:
+        g = features / features.norm(dim=-1, keepdim=True)
+        logits = 20 * g @ built.text_features.T + 1.17 * (replayed(g) - 1).exp() @ values
+        optimizer.zero_grad()
+        F.cross_entropy(logits, y).backward()
+        optimizer.step()
+        scheduler.step()
+    torch.testing.assert_close(built.cache()[0], replayed.weight, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "alpha"), [("OxfordFlowers", 10.0), ("DescribableTextures", 2.0), ("Digits", 1.17)]
+)
+def test_alpha_in_training_is_the_authors_for_the_dataset(
+    dataset: str, alpha: float, build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    built = build(on_bank("TipAdapterF", tmp_path))
+    built.cfg = built.cfg.clone()
+    built.cfg.defrost()
+    built.cfg.DATASET.NAME = dataset
+    assert built.first_alpha() == alpha
+    own = build(on_bank("TipAdapterF", tmp_path / "own", "TRAINER.TIPADAPTERF.ALPHA", "0.5"))
+    assert own.first_alpha() == 0.5
+
+
+def test_clip_adapter_takes_coops_steps(build: Build, on_bank: Arguments, tmp_path: Path) -> None:
+    built = build(on_bank("CLIPAdapter", tmp_path))
+    down, up = (
+        m.weight.detach().clone().requires_grad_() for m in (built.head.down, built.head.up)
+    )
+    steps = batches_of_training(built)
+    assert len(steps) == 6 * 3
+    optimizer = torch.optim.SGD([down, up], lr=2e-3, momentum=0.9, weight_decay=5e-4)
+    for number, (g, y) in enumerate(steps):
+        epoch = number // 3
+        # one epoch of warm-up at 1e-5, then a cosine over all epochs
+        rate = 1e-5 if epoch == 0 else 2e-3 * (1 + math.cos(math.pi * (epoch - 1) / 6)) / 2
+        optimizer.param_groups[0]["lr"] = rate
+        adapted = ((g @ down.T).relu() @ up.T).relu()
+        mixed = F.normalize(0.2 * adapted + 0.8 * g, dim=-1)
+        optimizer.zero_grad()
+        F.cross_entropy(20 * mixed @ built.text_features.T, y).backward()
+        optimizer.step()
+    torch.testing.assert_close(built.head.down.weight, down, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(built.head.up.weight, up, atol=1e-6, rtol=1e-5)
+    assert built.search_result is None
 
 
 def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_path: Path) -> None:

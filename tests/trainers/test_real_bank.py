@@ -8,6 +8,7 @@ import pytest
 
 from vtclip.results import read_result
 
+from ..conftest import ROOT
 from .conftest import Arguments
 
 
@@ -29,7 +30,12 @@ def test_zero_shot_is_exact(run_train, on_bank: Arguments, caltech: Path, tmp_pa
 # at 16 shots; each stays a point below what it reaches, above zero-shot's 95.39
 @pytest.mark.parametrize(
     ("trainer", "at_least"),
-    [("TipAdapter", 96.0), ("TipAdapterF", 96.0), ("CLIPAdapter", 97.0), ("LinearProbe", 96.5)],
+    [
+        ("TipAdapter", 96.0),
+        ("TipAdapterF", 96.0),
+        ("LinearProbe", 96.5),
+        ("ProKeR", 96.0),
+    ],
 )
 def test_sixteen_shots(
     trainer: str, at_least: float, run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
@@ -41,3 +47,19 @@ def test_sixteen_shots(
     assert result.zero_shot_accuracy == pytest.approx(95.3890, abs=1e-4)
     assert result.accuracy > at_least
     assert result.selected_on == "val"
+
+
+def test_clip_adapter_as_published_and_tuned(
+    run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
+) -> None:
+    tuned = str(ROOT / "configs" / "trainers" / "CLIPAdapter" / "tuned.yaml")
+    found = {}
+    for name, file in {"published": (), "tuned": (f"--config-file={tuned}",)}.items():
+        common = ("--shots", "16", "--trainer", "CLIPAdapter", "--output-dir", str(tmp_path / name))
+        bank = ("--dataset-config-file", str(ROOT / "configs" / "datasets" / "feature_bank.yaml"))
+        assert run_train(*common, *file, *bank, "DATASET.FEATURE_BANK", str(caltech)) == 0
+        found[name] = read_result(tmp_path / name / "result.json")
+    assert found["published"].epochs == 200 and found["tuned"].epochs == 50
+    assert found["published"].selected_on == "last epoch" and found["tuned"].selected_on == "val"
+    assert found["published"].accuracy > 95.5
+    assert found["tuned"].accuracy > 96.5
