@@ -97,6 +97,9 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
     if output_format == "csv":  # notes are not CSV
         for line in footnotes(data):
             print(line, file=sys.stderr)
+    else:
+        for sentence in data.warnings:  # seen even where the table goes to a file
+            print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

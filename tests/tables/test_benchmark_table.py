@@ -144,7 +144,7 @@ def test_latex_escapes(tmp_path: Path) -> None:
     text = shown(tmp_path, "latex")
     assert r"My\_Trainer & 91.00 $\pm$ 0.82 &" in text
     assert r"\toprule" in text and "±" not in text.split("toprule")[1].split("bottomrule")[0]
-    outside = text.split("\\begin")[0] + text.split("{tabular}")[-1]
+    outside = text.split("\\begin{table}")[0] + text.split("\\end{table}")[-1]
     assert all(line.startswith("%") for line in outside.splitlines() if line)
 
 

@@ -21,6 +21,16 @@ def test_nothing_to_say() -> None:
     assert said(zero_shot + rival + seeds([90.0, 90.1, 90.2])) == []
 
 
+def test_methods_whose_prompts_differ_on_a_dataset() -> None:
+    tip = seeds([70.0, 70.1, 70.2], trainer="TipAdapter", templates=["a {}.", "the {}."])
+    coop = seeds([80.0, 80.1, 80.2], trainer="CoOp", templates=[])
+    alike = seeds([90.0, 90.1, 90.2], dataset="Pets", templates=["a {}."])
+    assert said(seeds([90.0, 90.1, 90.2]) + tip + coop + alike) == [
+        "Digits: the prompts differ: no template (CoOp); 'a photo of the number {}.' (VTCLIP); "
+        "'a {}.' and 1 more (TipAdapter)"
+    ]
+
+
 def test_a_seed_more_than_five_points_below_zero_shot() -> None:
     assert said(seeds([50.0, 50.0, 50.0])) == []
     assert said(seeds([50.0, 49.9, 50.0])) == [

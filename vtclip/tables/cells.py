@@ -33,7 +33,6 @@ class Cell:
         seconds: mean per run, None where not known.
         parameters: number of trained parameters, None where not known.
         selected_on: the selection rule, "" where not known.
-        templates: number of prompt templates, 0 where not known.
         backbone, fingerprint: its name, and the digest of its weights ("" where not known).
     """
 
@@ -45,7 +44,6 @@ class Cell:
     seconds: float | None = None
     parameters: int | None = None
     selected_on: str = ""
-    templates: int = 0
     backbone: str = ""
     fingerprint: str = ""
 
@@ -79,7 +77,6 @@ def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
                 seconds=mean(seconds) if seconds else None,
                 parameters=max(r.trainable_parameters for r in results),
                 selected_on=results[0].selected_on,
-                templates=len(results[0].templates),
                 backbone=results[0].backbone,
                 fingerprint=results[0].backbone_fingerprint,
             )

@@ -94,8 +94,6 @@ def footnotes(data: TableData) -> list[str]:
     found = []
     ours = [cell for cell in data.cells if not cell.row.source]
     found += _grouped("selected on", ours, lambda cell: cell.selected_on)
-    if len({cell.templates for cell in ours}) > 1:
-        found += _grouped("prompt templates", ours, lambda cell: str(cell.templates))
     found += [f"[{i}] published, not re-run: {s}" for i, s in enumerate(data.sources(), start=1)]
     found += [f"note: {sentence}" for sentence in data.notes]
     found += [f"missing: {sentence}" for sentence in missing(data)]

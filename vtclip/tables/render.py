@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 from tabulate import tabulate
@@ -15,6 +16,13 @@ from vtclip.tables.names import AVERAGE, average_name, shots_order
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 PUBLISHED = "published, not re-run"
+
+LATEX_ESCAPES = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def render(data: TableData, output_format: str, rows: str) -> str:
@@ -129,10 +137,23 @@ def _latex(tables: list[Table], below: list[str]) -> str:
     parts = []
     for table in tables:
         body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
-        parts.append(f"% {table.title}\n{body}")
+        parts.append(
+            "\\begin{table}\n\\centering\n"
+            f"\\caption{{{_latex_text(table.title)}}}\n\\label{{{_latex_label(table.title)}}}\n"
+            f"{body}\n\\end{{table}}"
+        )
     if below:
         parts.append("\n".join(f"% {line}" for line in below))
     return "\n\n".join(parts)
+
+
+def _latex_text(text: str) -> str:
+    return "".join(LATEX_ESCAPES.get(c, c) for c in text).replace("±", r"$\pm$")
+
+
+def _latex_label(title: str) -> str:
+    """Return "tab:" and the title up to its first comma, in letters that a label may hold."""
+    return "tab:" + "-".join(re.findall(r"[a-z0-9]+", title.split(",")[0].lower()))
 
 
 def _tabulated(table: Table, style: str) -> str:

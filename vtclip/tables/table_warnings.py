@@ -1,4 +1,4 @@
-"""Warnings about results: collapsed seeds, gaps within the noise, too few seeds."""
+"""Warnings about results: differing prompts, collapsed seeds, gaps within the noise, few seeds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from collections.abc import Iterable, Sequence
 
 from vtclip.tables.cells import Cell
 from vtclip.tables.collect import Run
-from vtclip.tables.names import shots_name, shots_order
+from vtclip.tables.names import dataset_order, shots_name, shots_order
 
 COLLAPSE_POINTS = 5.0
 ENOUGH_SEEDS = 3
+
+
+def differing_prompts(runs: Iterable[Run]) -> list[str]:
+    """Name each dataset whose methods differ in prompt templates, and the methods of each set."""
+    methods: dict[str, dict[tuple[str, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
+    for run in runs:
+        r = run.result
+        methods[r.dataset][tuple(r.templates)].add(r.trainer)
+    found = []
+    for dataset in dataset_order([name for name, sides in methods.items() if len(sides) > 1]):
+        sides = sorted(methods[dataset].items())
+        parts = (f"{_prompts(t)} ({', '.join(sorted(names))})" for t, names in sides)
+        found.append(f"{dataset}: the prompts differ: {'; '.join(parts)}")
+    return found
 
 
 def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
@@ -65,7 +79,14 @@ def few_seeds(cells: Iterable[Cell]) -> list[str]:
 
 def table_warnings(runs: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
     """Return every warning about `runs` and the `cells` made of them, one sentence per warning."""
-    return collapsed_seeds(runs) + narrow_gaps(cells) + few_seeds(cells)
+    return differing_prompts(runs) + collapsed_seeds(runs) + narrow_gaps(cells) + few_seeds(cells)
+
+
+def _prompts(templates: Sequence[str]) -> str:
+    if not templates:
+        return "no template"
+    # repr: a template may hold a line break
+    return repr(templates[0]) + (f" and {len(templates) - 1} more" if templates[1:] else "")
 
 
 def _joined(shots: Iterable[int]) -> str:
