@@ -48,7 +48,9 @@ def test_only_configurations_that_say_something_are_there() -> None:
     folders = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*") if path.is_dir()}
     assert folders == {"datasets", "trainers", "trainers/VTCLIP", "trainers/CLIPAdapter"}
     assert {path.stem for path in (CONFIGS / "trainers" / "VTCLIP").iterdir()} == BACKBONES.keys()
-    assert [path.name for path in (CONFIGS / "trainers" / "CLIPAdapter").iterdir()] == ["tuned.yaml"]
+    assert [path.name for path in (CONFIGS / "trainers" / "CLIPAdapter").iterdir()] == [
+        "tuned.yaml"
+    ]
     tuned = merged(CONFIGS / "trainers" / "CLIPAdapter" / "tuned.yaml")
     assert tuned.TRAINER.NAME == "CLIPAdapter" and tuned.TRAINER.CLIPADAPTER.SEARCH_RATIO
 
