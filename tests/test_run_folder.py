@@ -48,6 +48,38 @@ def test_a_departure_from_the_protocol_shows_in_the_name() -> None:
     assert all("_changed-" in name for name in two)
 
 
+TUNED = ROOT / "configs" / "trainers" / "CLIPAdapter" / "tuned.yaml"
+
+
+def test_a_configuration_that_names_itself_is_named_in_the_folder(tmp_path: Path) -> None:
+    pets = ("--dataset-config-file", str(DATASETS / "oxford_pets.yaml"), "--shots", "1")
+    common = (*pets, "--backbone", "RN50", "--config-file")
+    folder = "output/oxford_pets/CLIPAdapter/rn50_1shots_tuned"
+    assert folder_of(*common, str(TUNED)) == folder
+    changed = folder_of(*common, str(TUNED), "OPTIM.LR", "0.1")
+    assert changed == f"{folder}_OPTIM.LR=0.1"
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "TRAINER: {NAME: CLIPAdapter, RECIPE: mine}\nINPUT: {RRCROP_SCALE: [0.5, 1.0]}\n"
+    )
+    assert folder_of(*common, str(own)).endswith("CLIPAdapter/rn50_1shots_mine")
+    # the dataset's file comes last, which is no departure from the recipe
+    digits = ("--config-file", str(own), "--shots", "1")
+    own.write_text("TRAINER: {RECIPE: mine}\nINPUT: {TRANSFORMS: [random_flip, normalize]}\n")
+    assert folder_of(*digits) == "output/digits/VTCLIP/tiny_1shots_mine"
+    # a name given up again says nothing about what was run
+    assert "mine" not in folder_of(*common, str(own), "TRAINER.RECIPE", "")
+    assert "_INPUT" in folder_of(*common, str(own), "TRAINER.RECIPE", "")
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "x" * 31, "-x"])
+def test_a_recipe_has_a_name_that_a_folder_may_have(name: str, run_train, capsys) -> None:
+    assert run_train("--dry-run", "TRAINER.RECIPE", name) == 2
+    said = capsys.readouterr().err
+    assert "TRAINER.RECIPE" in said
+    assert len(said.strip().splitlines()) == 1
+
+
 def test_two_folders_of_photos_are_two_datasets(tmp_path: Path) -> None:
     photos = str(DATASETS / "image_folder.yaml")
     names = {

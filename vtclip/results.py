@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vtclip.config.keys import RECIPE
 from vtclip.errors import UserError
 from vtclip.expectations import (
     AMOUNT,
@@ -119,6 +120,13 @@ class Result:
     per_class: dict[str, float] = field(default_factory=dict)
     overlap: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def method(self) -> str:
+        """The trainer, and in brackets its recipe where that is not the published one."""
+        recipe = self.settings.get("TRAINER.RECIPE", "")
+        named = isinstance(recipe, str) and RECIPE.fullmatch(recipe)
+        return f"{self.trainer} ({recipe})" if named else self.trainer
 
 
 class NotAResult(UserError):

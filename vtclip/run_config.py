@@ -136,7 +136,8 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     _resolve_names(cfg, quiet=bool(arguments.method_file))
     check_cfg(cfg)
     seed = cfg.SEED if "SEED" in by_user else DEFAULT_SEED
-    return _place(arguments, cfg, protocol, dataset_file, seed)
+    recipe = _recipe(protocol, cfg, {**method_values, **(dataset_values if shipped else {})})
+    return _place(arguments, cfg, recipe, dataset_file, seed)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -193,6 +194,19 @@ def _defaults(
     return cfg
 
 
+def _recipe(protocol: CfgNode, cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
+    """Return what the name of a folder counts departures from.
+
+    That is the protocol, or the method's file, where that names itself by TRAINER.RECIPE and the
+    checked configuration of the run has kept the name.
+    """
+    if not values.get("TRAINER.RECIPE"):
+        return protocol
+    recipe = protocol.clone()
+    merge_values(recipe, values)
+    return recipe if recipe.TRAINER.RECIPE == cfg.TRAINER.RECIPE else protocol
+
+
 def _resolve_names(cfg: CfgNode, quiet: bool) -> None:
     """Put names in their registered spelling, and a data root where nothing names one."""
     from dassl.data.datasets import DATASET_REGISTRY
@@ -215,7 +229,7 @@ def _resolve_names(cfg: CfgNode, quiet: bool) -> None:
 def _place(
     arguments: RunArguments,
     cfg: CfgNode,
-    protocol: CfgNode,
+    recipe: CfgNode,
     dataset_file: Path | None,
     seed: int,
 ) -> RunPlan:
@@ -231,12 +245,13 @@ def _place(
     of_features = cfg.DATASET.NAME == "FeatureBank"
     backbone = "features" if of_features else backbone_label(cfg.MODEL.BACKBONE.NAME)
     mine = run_settings(cfg)
-    changed = differing_keys(mine, run_settings(protocol))
+    changed = differing_keys(mine, run_settings(recipe))
 
     def experiment(keys: Iterable[str]) -> Path:
         departures = {key: mine.get(key) for key in keys}
         shots = cfg.DATASET.NUM_SHOTS
-        return experiment_folder(dataset, cfg.TRAINER.NAME, backbone, shots, departures)
+        name = recipe.TRAINER.RECIPE
+        return experiment_folder(dataset, cfg.TRAINER.NAME, backbone, shots, departures, name)
 
     trained = Path(OUTPUT) / experiment(key for key in changed if key not in EVALUATION_KEYS)
     named = arguments.output_dir or arguments.resume or cfg.OUTPUT_DIR.replace(OUTPUT, "")

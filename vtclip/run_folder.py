@@ -23,7 +23,12 @@ IN_THE_PATH = {"MODEL.BACKBONE.NAME", "DATASET.NAME", "DATASET.FEATURE_BANK", "T
 
 
 def experiment_folder(
-    dataset: str, method: str, backbone: str, shots: int, departures: Mapping[str, Any]
+    dataset: str,
+    method: str,
+    backbone: str,
+    shots: int,
+    departures: Mapping[str, Any],
+    recipe: str = "",
 ) -> Path:
     """Return where the seeds of an experiment lie, relative to the output folder.
 
@@ -35,16 +40,20 @@ def experiment_folder(
         method: TRAINER.NAME.
         backbone: label of the backbone.
         shots: images per class; -1 for all.
-        departures: values that differ from the protocol's, by key.
+        departures: values that differ from the recipe's, by key.
+        recipe: name of a recipe in the place of the protocol, "" for the protocol.
 
     >>> experiment_folder("dtd", "VTCLIP", "rn50", 4, {"OPTIM.MAX_EPOCH": 9}).as_posix()
     'dtd/VTCLIP/rn50_4shots_OPTIM.MAX_EPOCH=9'
+    >>> experiment_folder("dtd", "CLIPAdapter", "rn50", 4, {}, "tuned").as_posix()
+    'dtd/CLIPAdapter/rn50_4shots_tuned'
     """
     changed = {key: value for key, value in departures.items() if key not in IN_THE_PATH}
     suffix = "".join(f"_{key}={_word(value)}" for key, value in sorted(changed.items()))
     if len(suffix) > LONGEST_SUFFIX or not re.fullmatch(r"[\w.=,@+-]*", suffix):
         suffix = f"_changed-{short_digest(repr(sorted(changed.items())))}"
-    return Path(dataset, method, f"{backbone}_{shots}shots{suffix}")
+    named = f"_{recipe}" if recipe else ""
+    return Path(dataset, method, f"{backbone}_{shots}shots{named}{suffix}")
 
 
 def own_data_label(config_name: str, path: Path) -> str:

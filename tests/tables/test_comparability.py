@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from vtclip.results import Search
-from vtclip.tables.comparability import differences
+from vtclip.tables.cells import build_cells
+from vtclip.tables.comparability import differences, seed_differences
 
 from .runs import run
 
@@ -101,3 +102,20 @@ def test_selection_on_test_is_refused() -> None:
     assert differences([run("a", selected_on="val", search=searched)]) == [
         "a: searched on 'test', not on validation"
     ]
+
+
+def test_two_recipes_of_a_method_are_two_rows() -> None:
+    tuned = {
+        "selected_on": "val",
+        "search": Search("val", {"ratio": [0.2]}, {"ratio": 0.2}, 80.0),
+        "config_digest": "other",
+        "settings": {"TRAINER.RECIPE": "tuned"},
+    }
+    runs = [run("a"), run("b", **tuned)]
+    assert differences(runs) == []
+    assert [cell.row.method for cell in build_cells(runs)] == ["VTCLIP", "VTCLIP (tuned)"]
+    # they are no seeds of one experiment
+    assert any("VTCLIP (tuned)" in line for line in seed_differences(runs))
+    # a result from elsewhere may say anything there
+    for name in ("", 3, "two\nlines"):
+        assert run(settings={"TRAINER.RECIPE": name}).result.method == "VTCLIP"

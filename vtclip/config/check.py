@@ -7,7 +7,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, Domain
+from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, RECIPE, Domain
 from vtclip.config.merge import flatten
 from vtclip.errors import UserError, unknown_name
 from vtclip.method import registered_methods
@@ -38,6 +38,11 @@ def check_cfg(cfg: CfgNode) -> None:
             for name in _texts(value):
                 if name not in domain.choices:
                     raise unknown_name(key, name, domain.choices)
+    if cfg.TRAINER.RECIPE and not RECIPE.fullmatch(cfg.TRAINER.RECIPE):
+        raise UserError(
+            f"TRAINER.RECIPE: {cfg.TRAINER.RECIPE!r} is not a name of at most 30 letters, digits, "
+            "dots and hyphens."
+        )
     if not cfg.OPTIM.STEPSIZE:
         raise UserError("OPTIM.STEPSIZE: is empty; it takes one or more epochs, such as (-1,).")
     if len(cfg.INPUT.RRCROP_SCALE) != 2 or cfg.INPUT.RRCROP_SCALE[0] > cfg.INPUT.RRCROP_SCALE[1]:

@@ -8,6 +8,7 @@ what Dassl's own take.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,9 @@ NOT_NEGATIVE = Domain(low=0)
 COUNT = Domain(low=1, high=MANY)
 COUNT_OR_NONE = Domain(low=0, high=MANY)
 
+# it stands in the name of a folder and of a row
+RECIPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,29}")
+
 PROJECT_KEYS: dict[str, Option] = {
     "DATASET.SUBSAMPLE_CLASSES": Option(
         "all",
@@ -125,6 +129,11 @@ PROJECT_KEYS: dict[str, Option] = {
         "prompts of any method: ensemble, single (the dataset's template), or auto: as the method "
         "was published",
         choices=("auto", "single", "ensemble"),
+    ),
+    "TRAINER.RECIPE": Option(
+        "",
+        "name of a configuration of the method other than the published one; a configuration file "
+        "names itself by it, in the folders and in the tables; empty: the published one",
     ),
     "TRAINER.TRANSFER": Option(
         False, "evaluate a checkpoint on classes that it was not trained on"

@@ -105,7 +105,7 @@ def _without_column(runs: Sequence[Run], grid: Grid) -> list[str]:
     hidden = [
         run
         for run in runs
-        if run.result.shots not in grid.shots and grid.uses_shots(Row(run.result.trainer))
+        if run.result.shots not in grid.shots and grid.uses_shots(Row(run.result.method))
     ]
     folders = ", ".join(str(run.folder) for run in hidden)
     return [f"0 shots of a method that uses shots, no column for them: {folders}"] if hidden else []

@@ -62,7 +62,7 @@ def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
     """Return the cells of `runs` with the values of `keyword` (one of RESULT_KEYWORDS)."""
     grouped: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
     for run in runs:
-        grouped[run.result.trainer, run.result.dataset, run.result.shots].append(run)
+        grouped[run.result.method, run.result.dataset, run.result.shots].append(run)
     cells = []
     for (method, dataset, shots), group in grouped.items():
         results = [run.result for run in sorted(group, key=lambda run: run.result.seed)]

@@ -108,7 +108,7 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         r = run.result
         again = bool(r.evaluated) and (os.path.realpath(r.evaluated), _images(r)) in trained
         if r.shots == 0:
-            figure = (r.trainer, *_images(r), r.seed, r.config_digest, r.accuracy)
+            figure = (r.method, *_images(r), r.seed, r.config_digest, r.accuracy)
             again = again or figure in without_shots
             without_shots.add(figure)
         (repeats if again else counted).append(run)

@@ -54,9 +54,9 @@ def differences(runs: Sequence[Run]) -> list[str]:
         few_shot = [run for run in column if run.result.shots != 0]
         found += _disagreements(dataset, few_shot, {"training": _training})
         found += _list_differences(column)
-    for (dataset, method), row in _groups(runs, lambda r: (r.dataset, r.trainer)):
+    for (dataset, method), row in _groups(runs, lambda r: (r.dataset, r.method)):
         found += _disagreements(f"{method} on {dataset}", row, _SAME_IN_METHOD)
-    for (dataset, method, shots), cell in _groups(runs, lambda r: (r.dataset, r.trainer, r.shots)):
+    for (dataset, method, shots), cell in _groups(runs, lambda r: (r.dataset, r.method, r.shots)):
         place = f"{method} on {dataset} at {shots_name(shots)}"
         found += _disagreements(place, cell, _SAME_IN_CELL)
         found += _repeated_seeds(place, cell)
@@ -66,7 +66,7 @@ def differences(runs: Sequence[Run]) -> list[str]:
 def seed_differences(runs: Sequence[Run]) -> list[str]:
     """Return every difference that forbids one mean over `runs` as seeds of one experiment."""
     aspects: dict[str, Aspect] = {
-        "trainer": lambda r: r.trainer,
+        "method": lambda r: r.method,
         "dataset": lambda r: r.dataset,
         "shots": lambda r: r.shots,
     }

@@ -18,7 +18,7 @@ def differing_prompts(runs: Iterable[Run]) -> list[str]:
     methods: dict[str, dict[tuple[str, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
     for run in runs:
         r = run.result
-        methods[r.dataset][tuple(r.templates)].add(r.trainer)
+        methods[r.dataset][tuple(r.templates)].add(r.method)
     found = []
     for dataset in dataset_order([name for name, sides in methods.items() if len(sides) > 1]):
         sides = sorted(methods[dataset].items())
@@ -30,7 +30,7 @@ def differing_prompts(runs: Iterable[Run]) -> list[str]:
 def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
     """Name each run more than COLLAPSE_POINTS points below its own zero-shot accuracy."""
     return [
-        f"{r.trainer} on {r.dataset} at {shots_name(r.shots)}, seed {r.seed}: {r.accuracy:.2f}%, "
+        f"{r.method} on {r.dataset} at {shots_name(r.shots)}, seed {r.seed}: {r.accuracy:.2f}%, "
         f"far below its zero-shot {r.zero_shot_accuracy:.2f}% ({run.folder})"
         for run in runs
         if (r := run.result).accuracy < r.zero_shot_accuracy - COLLAPSE_POINTS
