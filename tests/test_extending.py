@@ -78,11 +78,11 @@ def results(folder: Path) -> list[Result]:
 
 def test_the_page_has_its_files_and_commands() -> None:
     assert sorted(files()) == [
-        "class_means.py", "make_squares.py", "my_backbone.py", "shift.py", "squares.py",
-        "squares.yaml",
+        "class_means.py", "high_rate.yaml", "make_squares.py", "my_backbone.py", "shift.py",
+        "squares.py", "squares.yaml",
     ]  # fmt: skip
     headings = ("In closed form", "Trained step by step", "A dataset", "A backbone")
-    assert [len(commands(heading)) for heading in headings] == [3, 3, 4, 2]
+    assert [len(commands(heading)) for heading in headings] == [3, 4, 4, 2]
 
 
 def test_the_class_means_are_those_of_four_points() -> None:
@@ -111,7 +111,7 @@ def test_a_method_in_closed_form(run_section, folder: Path) -> None:
 
 
 def test_a_trained_method(run_section, folder: Path) -> None:
-    *_, transferred = run_section("Trained step by step")
+    *_, transferred, _ = run_section("Trained step by step")
     shown = folder / "output" / "digits" / "ShiftedCLIP"
     found = results(shown / "tiny_1shots")
     assert [result.trainable_parameters for result in found] == [128, 128]
@@ -119,6 +119,9 @@ def test_a_trained_method(run_section, folder: Path) -> None:
     assert all(result.accuracy != result.zero_shot_accuracy for result in found)
     (faster,) = results(shown / "tiny_1shots_OPTIM.LR=0.1")
     assert faster.settings["OPTIM.LR"] == 0.1
+    (named,) = results(shown / "tiny_1shots_high-rate")
+    assert (named.method, faster.method) == ("ShiftedCLIP (high-rate)", "ShiftedCLIP")
+    assert named.correct == faster.correct
     assert re.search(r"mean: base [\d.]+%, new [\d.]+%, H [\d.]+%", transferred)
 
 

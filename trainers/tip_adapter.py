@@ -7,9 +7,11 @@ from functools import lru_cache
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
+from yacs.config import CfgNode
 
 from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
+from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.tip_adapter import build_keys, cache_logits
 from vtclip.methods.zero_shot import cosine_logits
@@ -19,7 +21,8 @@ from vtclip.search import geometric, grid_search
 # one grid for all datasets; the authors search up to 3 on some and up to 50 on others
 VALUES = geometric(0.1, 50.0, 28)
 
-# alpha of the authors' configurations, before validation chooses; beta is 1 in all of them
+# init_alpha of the authors' configurations (configs/*.yaml of gaopengcuhk/Tip-Adapter), before
+# validation chooses; init_beta is 1 in all of them
 AUTHORS_ALPHA = {
     "ImageNet": 1.17,
     "Caltech101": 3.0,
@@ -65,6 +68,19 @@ class CacheTrainer(FrozenCLIPTrainer):
 
     prompts = "imagenet"
     no_transfer_reason = "the cache of Tip-Adapter holds images of its own classes alone."
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse a negative ALPHA other than the one that stands for the authors'.
+
+        Raises:
+            UserError: names the key.
+        """
+        super().check_cfg(cfg)
+        if self.options.ALPHA < 0 and self.options.ALPHA != AUTHORS:
+            raise UserError(
+                f"TRAINER.{self.option_node()}.ALPHA: {self.options.ALPHA} is negative; only -1 "
+                "may be, the authors' value."
+            )
 
     def build_cache(self) -> tuple[Tensor, Tensor]:
         """Return keys and labels of the training images, from AUGMENT_EPOCHS views."""

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainers.clip_adapter import CLIPAdapter
+from trainers.tip_adapter import AUTHORS_ALPHA
 from vtclip import checkpoints
 from vtclip.backbones.base import fingerprint_of
 from vtclip.errors import UserError
@@ -19,6 +21,7 @@ from vtclip.features import Features
 from vtclip.method import registered_methods
 from vtclip.methods.coop import PromptLearner
 from vtclip.results import read_result
+from vtclip.tables.names import BENCHMARK
 
 from .bank import write_bank
 from .conftest import Arguments, Build
@@ -166,6 +169,34 @@ def test_alpha_in_training_is_the_authors_for_the_dataset(
     assert built.first_alpha() == alpha
     own = build(on_bank("TipAdapterF", tmp_path / "own", "TRAINER.TIPADAPTERF.ALPHA", "0.5"))
     assert own.first_alpha() == 0.5
+
+
+@pytest.mark.parametrize("trainer", ["TipAdapter", "TipAdapterF"])
+def test_no_alpha_between_the_authors_and_zero(
+    trainer: str, run_train, on_bank: Arguments, tmp_path: Path, capsys
+) -> None:
+    alpha = f"TRAINER.{trainer.upper()}.ALPHA"
+    assert run_train(*on_bank(trainer, tmp_path, alpha, "-0.5")) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].endswith(f"{alpha}: -0.5 is negative; only -1 may be, the authors' value.")
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_alphas_of_the_authors_are_of_the_benchmark() -> None:
+    assert AUTHORS_ALPHA.keys() == BENCHMARK.keys()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_method_says_whether_the_last_batch_is_dropped(
+    keeps: bool, build: Build, on_bank: Arguments, tmp_path: Path, monkeypatch
+) -> None:
+    # 24 images in batches of 9
+    assert CLIPAdapter.drop_last  # as CoOp
+    if keeps:
+        monkeypatch.setattr(CLIPAdapter, "drop_last", False)
+    built = build(on_bank("CLIPAdapter", tmp_path, "DATALOADER.TRAIN_X.BATCH_SIZE", "9"))
+    steps = batches_of_training(built)
+    assert [len(y) for _, y in steps] == ([9, 9, 6] if keeps else [9, 9]) * 6
 
 
 def test_clip_adapter_takes_coops_steps(build: Build, on_bank: Arguments, tmp_path: Path) -> None:
