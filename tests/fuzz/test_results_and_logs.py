@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fuzz.common import EDITS, FUZZ, edited
 from tests.tables.runs import log_text, result, write_runs
 from vtclip.errors import UserError
 from vtclip.files import read_json
@@ -24,20 +24,9 @@ from vtclip.tables.render import FORMATS, render
 from vtclip.tables.summary import read_experiment, summarise
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-FUZZ = settings(
-    max_examples=int(os.environ.get("VTCLIP_FUZZ") or 100),
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-# where in the file as a fraction, and what is put there in the place of how many bytes
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
-)
 TEXTS = st.text(st.characters(), max_size=8)  # halves of surrogate pairs and NUL among them
 SCALARS = (
     st.none()
@@ -51,13 +40,6 @@ VALUES = st.recursive(
     SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(TEXTS, v, max_size=3), max_leaves=6
 )
 NAMES = [*asdict(result(search=None)), "other"]
-
-
-def edited(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
-    for where, new, n_old in edits:
-        start = int(where * len(content))
-        content = content[:start] + new + content[start + n_old :]
-    return content
 
 
 @pytest.fixture(scope="module")
