@@ -101,6 +101,37 @@ def summarise_or_refuse(folder: Path, keyword: str) -> None:
                 one_line(error)
 
 
+IMPOSSIBLE = [912.0, -1.0, 100.01, math.inf, -math.inf, math.nan, "92", True, None, [92.0], 10**400]
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "zero_shot_accuracy"])
+def test_percentages_that_cannot_be(runs: Path, name: str, value: Any) -> None:
+    path = runs / "seed3" / RESULT_FILE
+    path.write_text(json.dumps({**asdict(result(seed=3, accuracy=92.0)), name: value}))
+    assert read_or_refuse(path) is None
+    tabulate_or_refuse(runs)
+
+
+@FUZZ
+@given(accuracy=st.floats(0, 100), correct=st.integers(-1, 10_000), total=st.integers(-1, 10_000))
+def test_accuracy_against_the_counts(runs: Path, accuracy: float, correct: int, total: int) -> None:
+    path = runs / "seed3" / RESULT_FILE
+    counts = {"correct": correct, "total": total}
+    path.write_text(json.dumps({**asdict(result(seed=3)), **counts, "accuracy": accuracy}))
+    agrees = 0 <= correct <= total and total and abs(accuracy - 100 * correct / total) <= 0.01
+    assert (read_or_refuse(path) is not None) == bool(agrees)
+
+
+@pytest.mark.parametrize("figure", ["912", "-1", "inf", "-inf", "nan", "1e999", "100.1", "9e1e1"])
+def test_logs_of_percentages_that_cannot_be(seed_of_logs: Path, figure: str) -> None:
+    text = f"Finish training\n=> result\n* accuracy: {figure}%\n"
+    (seed_of_logs / "log.txt").write_text(text)
+    found = read_experiment(str(seed_of_logs.parent), "accuracy", END_OF_TRAINING)
+    assert not any("accuracy" in seed.values for seed in found.seeds)
+    summarise_or_refuse(seed_of_logs.parent, "accuracy")
+
+
 @FUZZ
 @given(edits=EDITS)
 def test_damaged_results(runs: Path, edits: list[tuple[float, bytes, int]]) -> None:
