@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream lint type-check format bench clean
+.PHONY: setup demo test test-upstream fuzz lint type-check format bench clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ test-upstream: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pandas pytz
 	$(BIN)/python -m pip install --quiet --no-deps wilds==1.2.2
 	PYTHONPATH='$(abspath $(DASSL))' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# thousands of damaged and hostile inputs, where `make test` tries a hundred of each kind
+fuzz: $(READY)
+	VTCLIP_FUZZ=$(or $(VTCLIP_FUZZ),3000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
-from vtclip.errors import UserError
+from vtclip.errors import UserError, shortened
 from vtclip.prompts import PHOTO, TEMPLATES, check_template
 
 from .listing import LeftOut, image_tree, is_utf8, missing_images, printable, subfolders
@@ -208,9 +208,10 @@ class ImageDataset(DatasetBase):
         """
         missing = missing_images(self.root, (*lists.train, *lists.val, *lists.test))
         if missing:
+            first = shortened(str(self.root / missing[0]), 500)
             raise UserError(
-                f"{self.root / missing[0]}: missing, as are {len(missing) - 1:,} more images of "
-                f"{self.key}; {self.remedy}."
+                f"{first}: missing, as are {len(missing) - 1:,} more images of {self.key}; "
+                f"{self.remedy}."
             )
 
     def few_shots(self, lists: Lists, shots: int) -> tuple[list[Item], list[Item]]:

@@ -123,9 +123,18 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("- a", "not a configuration"),
         ("x" * 1_100_000, "too large"),
         ("OPTIM: {MAX_EPOCH: " + "9" * 5000 + "}", "x.yaml"),
+        ("OPTIM: {MAX_EPOCH: 0x" + "f" * 5000 + "}", "more than 300 digits"),
+        ("OPTIM: {LR: " + "9" * 400 + "}", "more than 300 digits"),
+        ("OPTIM: {LR: 1" + ":59" * 400 + ".5}", "not YAML"),
+        ("OPTIM: {LR: !!int ''}", r"tags \(!name\) are not read"),
+        ("SEED: 1\nSEED: 2", "the key 'SEED' is there twice"),
+        ("OPTIM.LR: 1\nOPTIM: {LR: 2}", "x.yaml: OPTIM.LR: is there twice"),
+        ("DATASET: {TEMPLATE: 'a {} \\0'}".replace("'", '"'), "not text in UTF-8"),
+        ("DATASET: {ROOT: ~nobody-of-that-name/x}", "DATASET.ROOT: .* cannot be a path"),
     ],
-    ids=["aliases", "depth", "null", "no node", "date", "number", "list", "size", "digits"],
-)
+    ids=["aliases", "depth", "null", "no node", "date", "number", "list", "size", "digits",
+         "hexadecimal", "float", "sexagesimal", "tag", "twice", "dotted", "NUL", "home"],
+)  # fmt: skip
 def test_files_that_are_no_configuration(
     cfg: CfgNode, tmp_path: Path, text: str, said: str
 ) -> None:
@@ -135,6 +144,16 @@ def test_files_that_are_no_configuration(
         merge_file(cfg, tmp_path / "x.yaml")
         check_cfg(cfg)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "0x" + "f" * 5000])
+def test_numbers_too_long_for_a_float_or_a_text(cfg: CfgNode, value: str) -> None:
+    with pytest.raises(UserError, match="wrong type"):
+        merge_values(cfg, {"OPTIM.MAX_EPOCH": value})
+    # a fork of CoOp merges through yacs
+    cfg.OPTIM.MAX_EPOCH = int(value, 0)
+    with pytest.raises(UserError, match="MAX_EPOCH: a whole number of more"):
+        check_cfg(cfg)
 
 
 def test_names_in_a_file_hold(tmp_path: Path, run_train, capsys) -> None:

@@ -21,6 +21,7 @@ C_VALUES = geometric(0.1, 1e5, 13)
 class LinearProbe(FrozenCLIPTrainer):
     """Fits by L-BFGS, once for every C, and keeps the fit that is best on validation."""
 
+    FITTED = {"weight": "KD", "bias": "K"}
     _found: Search | None = None
     no_transfer_reason = "a linear probe has no texts, so no classes but its own."
 

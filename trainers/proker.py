@@ -29,6 +29,7 @@ class ProKeR(FrozenCLIPTrainer):
     OPTIONS = {
         "AUGMENT_EPOCHS": Option(10, "augmented views that are averaged", low=1, high=1000),
     }
+    FITTED = {"support": "ND", "correction": "NK"}
     PROTOCOL = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
     no_transfer_reason = "the kernel of ProKeR holds images of its own classes alone."
     _found: Search | None = None

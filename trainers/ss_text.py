@@ -16,6 +16,7 @@ from vtclip.methods.zero_shot import cosine_logits
 class SSText(FrozenCLIPTrainer):
     """Closed form, without validation images."""
 
+    FITTED = {"weight": "KD"}
     no_transfer_reason = "the class vectors of SS-Text hold images of their own classes."
 
     def fit(self) -> dict[str, Tensor]:

@@ -133,6 +133,7 @@ class TipAdapter(CacheTrainer):
         "BETA": BETA,
     }
     PROTOCOL = AUGMENTATION
+    FITTED = {"keys": "ND", "labels": "N:labels"}
 
     def fit(self) -> dict[str, Tensor]:
         """Return "keys" [N, D] and "labels" [N] of the cache."""
@@ -161,6 +162,7 @@ class TipAdapterF(CacheTrainer):
         "OPTIM.WEIGHT_DECAY": 0.01,
         "OPTIM.WARMUP_EPOCH": -1,
     }
+    FITTED = {"keys": "ND", "labels": "N:labels"}
     schedule_by_step = True
     drop_last = False
     head: Cache

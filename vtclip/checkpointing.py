@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,7 @@ class Checkpointing:
     max_epoch: int
     output_dir: str
     fits: bool
+    FITTED: ClassVar[Mapping[str, str]]
     best_result: float
     _models: OrderedDict[str, nn.Module]
     _trains: bool
@@ -103,13 +105,7 @@ class Checkpointing:
             path = checkpoints.find(Path(directory) / name, epoch)
             content = checkpoints.load(path)
             checkpoints.check_origin(path, content, origin)
-            try:
-                model.load_state_dict(content["state_dict"])
-            except RuntimeError as error:
-                raise UserError(
-                    f"{path}: does not fit TRAINER.{self.cfg.TRAINER.NAME.upper()} of this run "
-                    f"({str(error).splitlines()[-1].strip()})."
-                ) from error
+            self._load_head(model, content, path)
             print(f"Load {path} (epoch={content['epoch']}, val_result={content['val_result']})")
         # a run that trains loads its own best epoch, and has chosen nothing yet
         if directory and not self._trains:
@@ -117,12 +113,21 @@ class Checkpointing:
             self.evaluated = str(Path(directory).absolute())
             self._recall(Path(directory) / RESULT_FILE)
 
+    def _load_head(self, model: nn.Module, content: dict[str, Any], path: Path) -> None:
+        checkpoints.check_fitted(path, content["state_dict"], self.FITTED, self._sizes())
+        owner = f"TRAINER.{self.cfg.TRAINER.NAME.upper()}"
+        checkpoints.load_into(model, content, path, owner)
+
+    def _sizes(self) -> dict[str, int]:
+        return {"K": len(self.facts.classnames), "D": self.provider.embed_dim}
+
     def _load_fitted(self, folder: Path, origin: dict[str, str]) -> None:
         if not self.fits:
             return
         path = checkpoints.find(folder, None)
         content = checkpoints.load(path)
         checkpoints.check_origin(path, content, origin)
+        checkpoints.check_fitted(path, content["state_dict"], self.FITTED, self._sizes())
         self.fitted = {name: value.to(self.device) for name, value in content["state_dict"].items()}
         print(f"Load {path}")
 
@@ -153,7 +158,8 @@ class Checkpointing:
             content = checkpoints.load(path)
             checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
             checkpoints.check_origin(path, content, self._origin())
-            model.load_state_dict(content["state_dict"])
+            checkpoints.check_unfinished(path, content, self.optimizer, self.max_epoch)
+            self._load_head(model, content, path)
             self.optimizer.load_state_dict(content["optimizer"])
             fused(self.optimizer)
             self.scheduler.last_epoch = content["scheduler"]["last_epoch"]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from vtclip.errors import UserError
+from vtclip.config.keys import MANY
+from vtclip.errors import UserError, shortened
 from vtclip.files import atomic_path, write_text
 from vtclip.torch_files import UnreadableFile, load_on_cpu
 
 BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
 UNFINISHED = "unfinished.pth.tar"
+# at the end of the shape of a fitted tensor: whole numbers below K
+LABELS = ":labels"
+# fields of an optimizer's state that are counts or means of squares
+NOT_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "square_avg")
+STATES = {"exp_avg": {"step", "exp_avg", "exp_avg_sq"}}
 
 
 def name_of(epoch: int) -> str:
@@ -34,10 +44,11 @@ def save_latest(content: dict[str, Any], folder: Path, epoch: int) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
+    """Read a checkpoint onto the CPU and check every field that all checkpoints have.
 
     Raises:
-        UserError: it is missing, truncated, or holds more than tensors and plain values.
+        UserError: it is missing, truncated, or holds more than tensors and plain values; or a
+            field is missing or impossible, such as weights that are not finite.
     """
     try:
         content = load_on_cpu(path)
@@ -49,7 +60,201 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path}: not a checkpoint (lacks state_dict).")
+    if problem := _problem(content):
+        raise _damaged(path, problem)
     return content
+
+
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(f"{path}: a damaged checkpoint ({problem}); train the seed again.")
+
+
+def _problem(content: dict[Any, Any]) -> str:
+    """Return what is wrong with the fields that all checkpoints have, "" if nothing is."""
+    state_dict = content["state_dict"]
+    if not _is_mapping_of(state_dict, Tensor):
+        return "state_dict does not hold tensors by name"
+    for name, tensor in state_dict.items():
+        if problem := _problem_of_tensor(tensor):
+            return f"state_dict.{shortened(name)} {problem}"
+    epoch = content.get("epoch")
+    if type(epoch) is not int or not 0 <= epoch <= MANY:
+        return "epoch is no number of epochs"
+    score = content.get("val_result")
+    if score is not None and not (type(score) is float and 0 <= score <= 100):
+        return "val_result is no percentage"
+    for field in ("settings", "origin"):
+        if not _is_mapping_of(content.get(field), str):
+            return f"{field} does not hold texts by name"
+    return ""
+
+
+def _is_mapping_of(value: Any, kind: type) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(item, kind) for name, item in value.items()
+    )
+
+
+def _problem_of_tensor(tensor: Tensor) -> str:
+    """Return why a tensor cannot be computed with, "" if it can."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return "is not a plain tensor"
+    # a stride of 0 makes as many elements as one likes of a single one
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "claims more elements than it holds"
+    return "" if tensor.isfinite().all() else "is not finite"
+
+
+def load_into(module: nn.Module, content: dict[str, Any], path: Path, owner: str) -> None:
+    """Put the tensors of a checkpoint into a module, which stays as it was if one does not fit.
+
+    Args:
+        module: has the names, shapes and types that are to be found.
+        content: of :func:`load`.
+        path: where it was read.
+        owner: what the module belongs to, for messages.
+
+    Raises:
+        UserError: a tensor is missing, not known, or of another shape or type.
+    """
+    own, found = module.state_dict(), content["state_dict"]
+    problem = ""
+    for name in sorted(own.keys() | found.keys()):
+        if name not in found or name not in own:
+            problem = f"{'lacks' if name in own else 'has also'} {shortened(name)}"
+        elif problem := difference(found[name], own[name]):
+            problem = f"{name} {problem}"
+        if problem:
+            raise UserError(f"{path}: does not fit {owner} of this run ({problem}).")
+    module.load_state_dict(found)
+
+
+def difference(found: Tensor, own: Tensor) -> str:
+    """Return in words how a tensor differs from another in shape or type, "" if it does not."""
+    if found.shape != own.shape:
+        return f"is of shape {tuple(found.shape)}, not {tuple(own.shape)}"
+    return "" if found.dtype == own.dtype else f"is {found.dtype}, not {own.dtype}"
+
+
+def check_fitted(
+    path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, str], sizes: Mapping[str, int]
+) -> None:
+    """Refuse fitted tensors that the scores of a method cannot be computed from.
+
+    Args:
+        path: where they were read.
+        tensors: by name.
+        shapes: by name, see :attr:`vtclip.method.MethodFacts.FITTED`.
+        sizes: what letters of `shapes` stand for; a letter that is not there stands for one
+            number, whatever it is, in all tensors.
+
+    Raises:
+        UserError: a tensor is missing or not known, or of another shape or type.
+
+    >>> check_fitted(Path("x"), {"bias": torch.zeros(3)}, {"bias": "K"}, {"K": 2})
+    Traceback (most recent call last):
+    ...
+    vtclip.errors.UserError: x: does not fit this run (bias is of shape (3,), not K = 2).
+    """
+    if not shapes:
+        return
+    if tensors.keys() != shapes.keys():
+        raise UserError(
+            f"{path}: does not fit this run (it holds {shortened(', '.join(sorted(tensors)))}, not "
+            f"{', '.join(sorted(shapes))})."
+        )
+    known = dict(sizes)
+    for name, shape in shapes.items():
+        tensor, letters = tensors[name], shape.removesuffix(LABELS)
+        expected = [known.setdefault(*pair) for pair in zip(letters, tensor.shape, strict=False)]
+        if list(tensor.shape) != expected or tensor.ndim != len(letters) or not tensor.numel():
+            wanted = " x ".join(f"{letter} = {known.get(letter, 1)}" for letter in letters)
+            problem = f"is of shape {tuple(tensor.shape)}, not {wanted}"
+        elif shape.endswith(LABELS):
+            whole = tensor.dtype == torch.int64
+            inside = whole and tensor.min() >= 0 and tensor.max() < sizes["K"]
+            problem = "" if inside else "does not hold labels of its classes"
+        else:
+            problem = "" if tensor.dtype == torch.float32 else f"is {tensor.dtype}, not float32"
+        if problem:
+            raise UserError(f"{path}: does not fit this run ({name} {problem}).")
+
+
+def check_unfinished(
+    path: Path, content: dict[str, Any], optimizer: torch.optim.Optimizer, epochs: int
+) -> None:
+    """Refuse an unfinished checkpoint that a run cannot go on from.
+
+    Args:
+        path: where `content` was read.
+        content: of :func:`load`.
+        optimizer: of the run, on the parameters that the checkpoint is of.
+        epochs: of the whole run.
+
+    Raises:
+        UserError: names the field.
+    """
+    best, scheduler = content.get("best_result"), content.get("scheduler")
+    problem = ""
+    if not 0 < content["epoch"] < epochs:
+        problem = f"epoch is {content['epoch']} of {epochs}"
+    elif type(best) is not float or not (best == -math.inf or 0 <= best <= 100):
+        problem = "best_result is no percentage"
+    elif not isinstance(scheduler, dict) or not _is_count(scheduler.get("last_epoch")):
+        problem = "scheduler.last_epoch is no number of steps"
+    else:
+        problem = _problem_of_optimizer(content.get("optimizer"), optimizer)
+    if problem:
+        raise _damaged(path, problem)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MANY**2
+
+
+def _problem_of_optimizer(saved: Any, optimizer: torch.optim.Optimizer) -> str:
+    """Return why an optimizer cannot go on from a saved state, "" if it can."""
+    own = optimizer.state_dict()["param_groups"]
+    groups = saved.get("param_groups") if isinstance(saved, dict) else None
+    states = saved.get("state") if isinstance(saved, dict) else None
+    if not isinstance(groups, list) or not isinstance(states, dict) or len(groups) != len(own):
+        return "optimizer has no state, or other groups of parameters"
+    for group, expected in zip(groups, own, strict=True):
+        if not isinstance(group, dict) or group.keys() != expected.keys():
+            return "optimizer.param_groups has other fields"
+        for name, value in expected.items():
+            rate = group[name]
+            if name == "lr":
+                # the schedule sets it anew; of all else the configuration decides
+                if type(rate) is not float or not 0 <= rate < math.inf:
+                    return "optimizer.param_groups has no learning rate"
+            elif type(rate) is not type(value) or rate != value:
+                return f"optimizer.param_groups has another {name}"
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, state in states.items():
+        if type(index) is not int or not 0 <= index < len(parameters):
+            return "optimizer.state is of other parameters"
+        if problem := _problem_of_state(state, parameters[index]):
+            return f"optimizer.state.{index} {problem}"
+    return ""
+
+
+def _problem_of_state(state: Any, parameter: Tensor) -> str:
+    if not isinstance(state, dict) or not state:
+        return "is empty"
+    for name, value in state.items():
+        if value is None and name == "momentum_buffer":
+            continue
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            return "does not hold tensors by name"
+        own = torch.zeros(()) if name == "step" else parameter.detach()
+        problem = _problem_of_tensor(value) or difference(value, own)
+        if not problem and name in NOT_NEGATIVE and (value < 0).any():
+            problem = "is negative"
+        if problem:
+            return f"{shortened(name)} {problem}"
+    lacking = STATES.get("exp_avg" if "exp_avg" in state else "", set()) - state.keys()
+    return f"lacks {min(lacking)}" if lacking else ""
 
 
 def find(folder: Path, epoch: int | None) -> Path:
@@ -68,13 +273,26 @@ def find(folder: Path, epoch: int | None) -> Path:
         if best.is_file():
             return best
         raise UserError(f"{folder}: no checkpoint (neither {BEST} nor {LATEST}); train first.")
-    latest = folder / (folder / LATEST).read_text(encoding="utf-8").strip()
+    latest = folder / _name_of_latest(folder / LATEST)
     if best.is_file():
-        settings = load(latest).get("settings", {})
+        settings = load(latest)["settings"]
         selects = settings.get("TEST.FINAL_MODEL") == repr("best_val")
-        if selects and load(best).get("settings") == settings:
+        if selects and load(best)["settings"] == settings:
             return best
     return latest
+
+
+def _name_of_latest(path: Path) -> str:
+    """Return the name of the latest checkpoint, which is one beside the file that says so."""
+    try:
+        name = path.read_bytes()[:200].decode("ascii", errors="replace").strip()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not re.fullmatch(r"model\.pth\.tar-[0-9]{1,9}", name):
+        raise UserError(
+            f"{path}: names no checkpoint ({shortened(name)!r}); --load-epoch names one."
+        )
+    return name
 
 
 def clear(folder: Path, settings: dict[str, str]) -> None:
@@ -89,7 +307,7 @@ def clear(folder: Path, settings: dict[str, str]) -> None:
     """
     old = sorted({*folder.glob("model.pth.tar-*"), *folder.glob(BEST)})
     for path in old:
-        check_origin(path, {"origin": load(path).get("settings", {})}, settings)
+        check_origin(path, {"origin": load(path)["settings"]}, settings)
     for path in [*old, folder / LATEST, *folder.glob(".model*"), *folder.glob(f".{UNFINISHED}.*")]:
         path.unlink(missing_ok=True)
 
@@ -106,14 +324,9 @@ def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) ->
         UserError: a value differs.
     """
     for name, expected in origin.items():
-        found = content.get("origin", {}).get(name)
+        found = content["origin"].get(name)
         if found != expected:
             raise UserError(
-                f"{path}: of another {name}: {_short(found)} in the checkpoint, "
-                f"{_short(expected)} in this run; name another --output-dir."
+                f"{path}: of another {name}: {shortened(str(found), 60)} in the checkpoint, "
+                f"{shortened(str(expected), 60)} in this run; name another --output-dir."
             )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

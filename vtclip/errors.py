@@ -16,7 +16,18 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        # halves of surrogate pairs, of names that are not UTF-8, would stop the printing
+        printable = message.encode(errors="backslashreplace").decode()
+        super().__init__(" ".join(printable.split()))
+
+
+def shortened(text: str, longest: int = 80) -> str:
+    """Return a text as it may stand in a message, cut where it is longer than `longest`.
+
+    >>> shortened("abcdefgh", 6)
+    'abc...'
+    """
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -25,8 +36,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     by_folded = {n.casefold(): n for n in names}
     nearest = difflib.get_close_matches(name[:80].casefold(), by_folded, n=1, cutoff=0.5)
     hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
-    shown = repr(name) if len(name) <= 80 else f"{name[:77]!r}..."
-    return UserError(f"{kind}: unknown name {shown}{hint} Known: {', '.join(names) or 'none'}.")
+    return UserError(
+        f"{kind}: unknown name {shortened(name)!r}{hint} Known: {', '.join(names) or 'none'}."
+    )
 
 
 def show_user_errors_in_one_line() -> None:

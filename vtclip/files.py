@@ -12,7 +12,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vtclip.errors import UserError
+from vtclip.errors import UserError, shortened
+
+
+def user_path(text: str, name: str) -> Path:
+    """Return the path that a user named, with ~ as the home folder; nothing need be there.
+
+    Args:
+        text: the path.
+        name: of the argument or key, for messages.
+
+    Raises:
+        UserError: no file can have that path.
+    """
+    shown = shortened(text)
+    try:
+        text.encode()
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except OSError as error:
+        raise UserError(f"{name}: {shown!r} cannot be a path ({error.strerror}).") from None
+    except (ValueError, RuntimeError) as error:  # NUL or not UTF-8; no such user after ~
+        raise UserError(f"{name}: {shown!r} cannot be a path ({error}).") from None
+    return path
 
 
 @contextmanager

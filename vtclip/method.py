@@ -35,6 +35,10 @@ class MethodFacts:
             "imagenet" (the ensemble on ImageNet, single elsewhere). TRAINER.PROMPT overrides it.
         drop_last: whether an epoch leaves out a last batch that is not full, as Dassl's does.
         uses_shots: whether it reads training images at all.
+        FITTED: the shapes of the tensors that `fit` returns, or of those in the head, by name,
+            which an evaluation checks. One letter per dimension: K for classes, D for the width of
+            features, others for any number. They are float32; after ":labels" int64, below K.
+            Empty: nothing is checked.
         transfers: whether what was trained applies to classes that it was not trained on. With
             False, a run with TRAINER.TRANSFER is refused before anything is loaded.
         no_transfer_reason: why not, as a sentence.
@@ -42,6 +46,7 @@ class MethodFacts:
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
     PROTOCOL: ClassVar[Mapping[str, Any]] = {}
+    FITTED: ClassVar[Mapping[str, str]] = {}
     prompts: ClassVar[Literal["single", "ensemble", "imagenet"]] = "single"
     drop_last: ClassVar[bool] = True
     uses_shots: ClassVar[bool] = True

@@ -22,6 +22,7 @@ from vtclip.config import (
 )
 from vtclip.config.keys import PROJECT_KEYS
 from vtclip.errors import UserError, unknown_name
+from vtclip.files import user_path
 from vtclip.method import MethodFacts, registered_methods
 from vtclip.protocol import EVALUATION_KEYS, differing_keys, protocol_values, run_settings
 from vtclip.run_folder import experiment_folder, own_data_label
@@ -114,8 +115,9 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
         UserError: a file, key, name or value is wrong.
     """
     options = read_options(arguments.options)
-    method_values = _read(arguments.method_file)
-    named = {**method_values, **_read(arguments.dataset_file), **options}
+    method_values = _read(arguments.method_file, "--config-file")
+    of_dataset = _read(arguments.dataset_file, "--dataset-config-file")
+    named = {**method_values, **of_dataset, **options}
     dataset_file = _dataset_file(arguments, named, configs)
     dataset_values = read_file(dataset_file) if dataset_file else {}
     method = _method(arguments.trainer or str(named.get("TRAINER.NAME") or DEFAULT_METHOD))
@@ -140,17 +142,17 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     return _place(arguments, cfg, recipe, dataset_file, seed)
 
 
-def _read(path: str) -> dict[str, Any]:
-    return read_file(Path(path).expanduser()) if path else {}
+def _read(path: str, name: str) -> dict[str, Any]:
+    return read_file(user_path(path, name)) if path else {}
 
 
 def _dataset_file(arguments: RunArguments, named: Mapping[str, Any], configs: Path) -> Path | None:
     """Return the file of the dataset; None where a key alone names it."""
     if arguments.dataset_file:
-        return Path(arguments.dataset_file).expanduser()
+        return user_path(arguments.dataset_file, "--dataset-config-file")
     if named.get("DATASET.NAME"):
         return None
-    root = Path(arguments.dataset_root).expanduser() if arguments.dataset_root else None
+    root = user_path(arguments.dataset_root, "--root") if arguments.dataset_root else None
     if root and root.is_dir() and any(root.iterdir()) and not (root / DEFAULT_DATASET).is_dir():
         raise UserError(
             f"--root {root}: no dataset is named; for a folder of photos add "
@@ -256,8 +258,8 @@ def _place(
     trained = Path(OUTPUT) / experiment(key for key in changed if key not in EVALUATION_KEYS)
     named = arguments.output_dir or arguments.resume or cfg.OUTPUT_DIR.replace(OUTPUT, "")
     default = Path(OUTPUT, "evaluation" if arguments.eval_only else "") / experiment(changed)
-    folder = Path(named).expanduser() if named else default
-    model_dir = Path(arguments.model_dir).expanduser() if arguments.model_dir else trained
+    folder = user_path(named, "--output-dir") if named else default
+    model_dir = user_path(arguments.model_dir, "--model-dir") if arguments.model_dir else trained
     if arguments.eval_only and not arguments.model_dir and not trained.is_dir():
         raise UserError(f"{trained}: nothing is trained there yet; --model-dir names a run.")
     return RunPlan(cfg, folder, bool(named), model_dir, seed)

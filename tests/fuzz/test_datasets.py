@@ -12,7 +12,7 @@ import random
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +28,14 @@ from datasets.feature_bank import FeatureBank
 from datasets.image_folder import ImageFolder
 from datasets.imagenet import parse_classnames
 from datasets.split import Sizes
+from tests.fuzz.common import EDITS, FUZZ, edited, settles
 from vtclip.config import extend_cfg
-from vtclip.errors import UserError
 from vtclip.features import pixels
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
+from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-FUZZ = settings(
-    max_examples=int(os.environ.get("VTCLIP_FUZZ") or 100),
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-# where in the file as a fraction, and what is put there in the place of how many bytes
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
-)
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -59,27 +48,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=6,
 )
-
-
-def edited(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
-    for where, new, removed in edits:
-        place = int(where * len(content))
-        content = content[:place] + new + content[place + removed :]
-    return content
-
-
-def settles(call: Callable[[], Any]) -> Any:
-    """Return what `call` returns, None where it refuses in one line that can be printed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call()
-    except UserError as error:
-        message = str(error)
-        assert message
-        assert "\n" not in message
-        message.encode()
-        return None
 
 
 def configuration(root: Path, **options: Any) -> Any:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fuzz.common import EDITS, FUZZ, edited
 from tests.tables.runs import log_text, result, write_runs
 from vtclip.errors import UserError
 from vtclip.files import read_json
@@ -24,20 +24,9 @@ from vtclip.tables.render import FORMATS, render
 from vtclip.tables.summary import read_experiment, summarise
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-FUZZ = settings(
-    max_examples=int(os.environ.get("VTCLIP_FUZZ") or 100),
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-# where in the file as a fraction, and what is put there in the place of how many bytes
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
-)
 TEXTS = st.text(st.characters(), max_size=8)  # halves of surrogate pairs and NUL among them
 SCALARS = (
     st.none()
@@ -51,13 +40,6 @@ VALUES = st.recursive(
     SCALARS, lambda v: st.lists(v, max_size=3) | st.dictionaries(TEXTS, v, max_size=3), max_leaves=6
 )
 NAMES = [*asdict(result(search=None)), "other"]
-
-
-def edited(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
-    for where, new, n_old in edits:
-        start = int(where * len(content))
-        content = content[:start] + new + content[start + n_old :]
-    return content
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +99,37 @@ def summarise_or_refuse(folder: Path, keyword: str) -> None:
                 summarise(str(folder), keyword, signal, interval).encode()
             except UserError as error:
                 one_line(error)
+
+
+IMPOSSIBLE = [912.0, -1.0, 100.01, math.inf, -math.inf, math.nan, "92", True, None, [92.0], 10**400]
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda value: str(value)[:9])
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "zero_shot_accuracy"])
+def test_percentages_that_cannot_be(runs: Path, name: str, value: Any) -> None:
+    path = runs / "seed3" / RESULT_FILE
+    path.write_text(json.dumps({**asdict(result(seed=3, accuracy=92.0)), name: value}))
+    assert read_or_refuse(path) is None
+    tabulate_or_refuse(runs)
+
+
+@FUZZ
+@given(accuracy=st.floats(0, 100), correct=st.integers(-1, 10_000), total=st.integers(-1, 10_000))
+def test_accuracy_against_the_counts(runs: Path, accuracy: float, correct: int, total: int) -> None:
+    path = runs / "seed3" / RESULT_FILE
+    counts = {"correct": correct, "total": total}
+    path.write_text(json.dumps({**asdict(result(seed=3)), **counts, "accuracy": accuracy}))
+    agrees = 0 <= correct <= total and total and abs(accuracy - 100 * correct / total) <= 0.01
+    assert (read_or_refuse(path) is not None) == bool(agrees)
+
+
+@pytest.mark.parametrize("figure", ["912", "-1", "inf", "-inf", "nan", "1e999", "100.1", "9e1e1"])
+def test_logs_of_percentages_that_cannot_be(seed_of_logs: Path, figure: str) -> None:
+    text = f"Finish training\n=> result\n* accuracy: {figure}%\n"
+    (seed_of_logs / "log.txt").write_text(text)
+    found = read_experiment(str(seed_of_logs.parent), "accuracy", END_OF_TRAINING)
+    assert not any("accuracy" in seed.values for seed in found.seeds)
+    summarise_or_refuse(seed_of_logs.parent, "accuracy")
 
 
 @FUZZ

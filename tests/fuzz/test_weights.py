@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import pickletools
 import zipfile
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from tests.backbones.test_openai_clip import TEXT, VISION
 from tests.backbones.test_torchscript_archive import Whole, save
+from tests.fuzz.common import EDITS, FUZZ, edited
 from vtclip import checkpoints
 from vtclip.backbones.checkpoint_files import read_clip_state_dict
 from vtclip.backbones.clip_layout import empty_clip
@@ -29,29 +29,10 @@ from vtclip.backbones.torchscript_archive import read_torchscript
 from vtclip.errors import UserError
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-
-FUZZ = settings(
-    max_examples=int(os.environ.get("VTCLIP_FUZZ") or 100),
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-# where in the file as a fraction, and what is put there in the place of how many bytes
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
-)
-
-
-def edited(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
-    for where, new, n_old in edits:
-        start = int(where * len(content))
-        content = content[:start] + new + content[start + n_old :]
-    return content
 
 
 def small_weights() -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from vtclip.backbones.base import Backbone
 from vtclip.backbones.builtin import build_from_file
 from vtclip.backbones.registry import Activation, BackboneFactory, factories, fold
 from vtclip.errors import UserError, unknown_name
+from vtclip.files import user_path
 
 ENTRY_POINT_GROUP = "vtclip.backbones"
 
@@ -69,7 +70,7 @@ def check_backbone(name: str) -> None:
     """
     name = canonical_name(name)
     names = available_backbones()
-    if name in names or Path(name).is_file():
+    if name in names or user_path(name, "MODEL.BACKBONE.NAME").is_file():
         return
     if "/" in name and Path(name).suffix:
         raise UserError(f"MODEL.BACKBONE.NAME: no such file: {name}")

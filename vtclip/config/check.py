@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 
 from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, RECIPE, Domain
 from vtclip.config.merge import flatten
-from vtclip.errors import UserError, unknown_name
+from vtclip.errors import UserError, shortened, unknown_name
 from vtclip.method import registered_methods
 
 
@@ -47,11 +47,13 @@ def check_cfg(cfg: CfgNode) -> None:
         raise UserError("OPTIM.STEPSIZE: is empty; it takes one or more epochs, such as (-1,).")
     if len(cfg.INPUT.RRCROP_SCALE) != 2 or cfg.INPUT.RRCROP_SCALE[0] > cfg.INPUT.RRCROP_SCALE[1]:
         raise UserError(
-            f"INPUT.RRCROP_SCALE: {tuple(cfg.INPUT.RRCROP_SCALE)} is not (smallest, largest)."
+            f"INPUT.RRCROP_SCALE: {shortened(str(cfg.INPUT.RRCROP_SCALE))} is not (smallest, "
+            "largest)."
         )
     for key, length in (("SIZE", 2), ("PIXEL_MEAN", 3), ("PIXEL_STD", 3)):
         if len(cfg.INPUT[key]) != length:
-            raise UserError(f"INPUT.{key}: {cfg.INPUT[key]} does not have {length} numbers.")
+            found = shortened(str(cfg.INPUT[key]))
+            raise UserError(f"INPUT.{key}: {found} does not have {length} numbers.")
 
 
 def _texts(value: Any) -> list[str]:

@@ -13,6 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vtclip.errors import shortened
+
+# a larger one becomes no float, and one of 4300 digits no text either
+LARGEST_INTEGER = 10**300
+
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
@@ -42,10 +47,13 @@ class Domain:
         for number in values:
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
+            if isinstance(number, int) and abs(number) > LARGEST_INTEGER:
+                return "a whole number of more than 300 digits"
             if not math.isfinite(number):
-                return f"{value} is not a finite number"
+                return f"{shortened(str(value))} is not a finite number"
             if not (self.low <= number <= self.high and number > self.above):
-                return f"{value} is out of range; it goes from {self._lower} to {self._upper}"
+                shown = shortened(str(value))
+                return f"{shown} is out of range; it goes from {self._lower} to {self._upper}"
         return ""
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,26 +13,52 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from vtclip.config.keys import PATH_KEYS, RENAMED
-from vtclip.errors import UserError
+from vtclip.config.keys import LARGEST_INTEGER, PATH_KEYS, RENAMED
+from vtclip.errors import UserError, shortened
+from vtclip.files import user_path
 
-# a configuration is a page of text; more is another kind of file
-LARGEST_FILE = 1_000_000
+# a configuration is a page of text; more is another kind of file, and takes PyYAML minutes
+LARGEST_FILE = 100_000
 LARGEST_VALUE = 10_000
+DEEPEST_BASE = 100
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads YAML without anchors, which a few bytes can unfold into gigabytes."""
+    """Reads YAML without anchors, which a few bytes can unfold into gigabytes, and without tags."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias; everything else is as in SafeLoader."""
+        """Refuse an alias and a tag; everything else is as in SafeLoader."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read")
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None):
+            raise yaml.YAMLError("tags (!name) are not read")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that is there twice, of which YAML's readers take the last."""
+        texts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for text, count in texts.items():
+            if count > 1:
+                raise yaml.YAMLError(f"the key {_short(text)} is there twice")
+        return super().construct_mapping(node, deep)
+
+    def construct_whole_number(self, node: Any) -> int:
+        """Refuse a whole number that is too long to be printed."""
+        number = self.construct_yaml_int(node)
+        if abs(number) > LARGEST_INTEGER:
+            raise yaml.YAMLError("a whole number of more than 300 digits")
+        return number
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_whole_number)
 
 
 def flatten(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a configuration by dotted key.
+
+    Raises:
+        UserError: a value is there twice, once below its nodes and once under its dotted key.
 
     >>> flatten({"OPTIM": {"LR": 0.1}, "SEED": 1})
     {'OPTIM.LR': 0.1, 'SEED': 1}
@@ -38,11 +66,14 @@ def flatten(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
-        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+        part = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        for twice in part.keys() & flat.keys():
+            raise UserError(f"{shortened(twice)}: is there twice, once as a dotted key.")
+        flat.update(part)
     return flat
 
 
-def read_file(path: Path, *, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
     """Read the values of a YAML file by dotted key, after those of the files that its BASE names.
 
     BASE is a path, or a list of them in the order of merging, relative to the file itself.
@@ -50,14 +81,28 @@ def read_file(path: Path, *, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or not YAML, or is its own BASE.
     """
+    return _read_with_bases(path, (), {})
+
+
+def _read_with_bases(
+    path: Path, parents: tuple[Path, ...], found: dict[Path, dict[str, Any]]
+) -> dict[str, Any]:
+    """Read a file; `found` keeps those that are read, since many may have the same BASE."""
     content = _read_yaml(path)
-    parents = (*_parents, path.resolve())
+    parents = (*parents, path.resolve())
+    if len(parents) > DEEPEST_BASE:
+        raise UserError(f"{path}: BASE leads through more than {DEEPEST_BASE} files.")
     values: dict[str, Any] = {}
     for base in _bases(content.pop("BASE", []), path):
         if base in parents:
             raise UserError(f"{path}: BASE leads from {base} back to itself.")
-        values |= read_file(base, _parents=parents)
-    return values | flatten(content)
+        if base not in found:
+            found[base] = _read_with_bases(base, parents, found)
+        values |= found[base]
+    try:
+        return values | flatten(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def merge_file(cfg: CfgNode, path: Path) -> None:
@@ -76,7 +121,7 @@ def read_options(options: Sequence[str]) -> dict[str, str]:
         UserError: a value is missing.
     """
     if len(options) % 2:
-        raise UserError(f"{options[-1]}: has no value; options are pairs KEY VALUE.")
+        raise UserError(f"{shortened(options[-1])}: has no value; options are pairs KEY VALUE.")
     return dict(zip(options[::2], options[1::2], strict=True))
 
 
@@ -96,9 +141,10 @@ def merge_values(cfg: CfgNode, values: Mapping[str, Any], source: str = "") -> N
         if key in RENAMED:
             raise UserError(f"{source}{key}: is called {RENAMED[key]} now.")
         if key not in known:
-            nearest = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.0)
+            name = shortened(key)
+            nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
-            raise UserError(f"{source}{key}: no such configuration key{hint}")
+            raise UserError(f"{source}{name}: no such configuration key{hint}")
         try:
             typed = _typed(value, known[key])
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -106,8 +152,11 @@ def merge_values(cfg: CfgNode, values: Mapping[str, Any], source: str = "") -> N
                 f"{source}{key}: {_short(value)} is of a wrong type; it takes a value such as "
                 f"{known[key]!r}."
             ) from None
-        if key in PATH_KEYS and typed.startswith("~"):
-            typed = str(Path(typed).expanduser())
+        if not _is_plain_text(typed):
+            raise UserError(f"{source}{key}: {_short(value)} is not text in UTF-8.")
+        if key in PATH_KEYS and typed:
+            path = user_path(typed, f"{source}{key}")
+            typed = str(path) if typed.startswith("~") else typed
         *parents, last = key.split(".")
         node = cfg
         for parent in parents:
@@ -132,6 +181,8 @@ def _typed(value: Any, example: Any) -> Any:
         if isinstance(example, bool) and isinstance(value, bool):
             return value
         raise ValueError
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ValueError
     if isinstance(example, int):
         if isinstance(value, int):
             return value
@@ -148,7 +199,10 @@ def _literal(text: str, example: Any) -> Any:
         raise ValueError
     if isinstance(example, float):
         return float(text)  # 1e-4 too, which YAML reads as a text
-    return ast.literal_eval(text.strip())
+    with warnings.catch_warnings():
+        # of odd literals, which are no value anyway
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return ast.literal_eval(text.strip())
 
 
 def _item(item: Any, example: Sequence[Any]) -> Any:
@@ -160,9 +214,22 @@ def _item(item: Any, example: Sequence[Any]) -> Any:
     raise ValueError
 
 
+def _is_plain_text(value: Any) -> bool:
+    """Tell whether the texts in a value, if any, can be printed and written to files."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain_text(item) for item in value)
+    if not isinstance(value, str):
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        with path.expanduser().open("rb") as file:
+        with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise UserError(f"{path}: too large for a configuration.")
@@ -171,7 +238,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such configuration file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not YAML ({reason}).") from error
     if not isinstance(content, dict):
@@ -182,10 +249,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _bases(names: Any, path: Path) -> list[Path]:
     listed = [names] if isinstance(names, str) else names
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        raise UserError(f"{path}: BASE: takes a path or a list of paths, not {names!r}.")
-    return [(path.parent / name).resolve() for name in listed]
+        raise UserError(f"{path}: BASE: takes a path or a list of paths, not {_short(names)}.")
+    return [user_path(str(path.parent / name), f"{path}: BASE").resolve() for name in listed]
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value), 60)
