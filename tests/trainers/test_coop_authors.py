@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from types import ModuleType
 
@@ -22,14 +21,10 @@ from .conftest import Build
 
 
 @pytest.fixture(scope="module")
-def authors() -> ModuleType:
+def authors(coop_checkout: Path) -> ModuleType:
     """Their trainers/coop.py, kept out of the registry that has a CoOp already."""
-    checkout = os.environ.get("VTCLIP_COOP")
-    if not checkout or not Path(checkout, "trainers", "coop.py").is_file():
-        pytest.skip(f"no CoOp at VTCLIP_COOP={checkout!r}: a checkout of KaiyangZhou/CoOp")
-    spec = importlib.util.spec_from_file_location(
-        "authors_coop", Path(checkout, "trainers", "coop.py")
-    )
+    file = coop_checkout / "trainers" / "coop.py"
+    spec = importlib.util.spec_from_file_location("authors_coop", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
