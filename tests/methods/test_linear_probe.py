@@ -47,6 +47,13 @@ def test_the_gradient_of_the_penalised_loss_vanishes(n_classes: int) -> None:
     assert max(float(gradient.abs().max()) for gradient in gradients) < 0.005
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_image_per_class_is_no_cause_for_a_warning() -> None:
+    g, labels = torch.eye(21), torch.arange(21)
+    weight, bias = fit(g, labels, 1e3)
+    assert F.linear(g.double(), weight, bias).argmax(1).tolist() == labels.tolist()
+
+
 def replayed(accuracy: Any, steps: int = 8) -> tuple[list[float], float]:
     """Take the steps of CoOp's search on C itself; returns all values and the one taken."""
     coarse = [1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6]

@@ -6,6 +6,7 @@ searched on validation, coarsely and then by bisection (CoOp's lpclip/linear_pro
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,7 +51,10 @@ def fit(global_features: Tensor, labels: Tensor, C: float) -> tuple[Tensor, Tens
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=C, solver="lbfgs", max_iter=MAX_ITERATIONS)
-    model.fit(global_features.cpu().double().numpy(), labels.cpu().numpy())
+    with warnings.catch_warnings():
+        # of one image per class, as if the labels were numbers to regress on
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        model.fit(global_features.cpu().double().numpy(), labels.cpu().numpy())
     weight, bias = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(weight) == 1:
         # of two classes scikit-learn keeps the difference alone
