@@ -27,7 +27,7 @@ class CoOp(FrozenCLIPTrainer):
     OPTIONS = {
         "N_CTX": Option(16, "number of context vectors", low=1, high=1000),
         "CTX_INIT": Option("", "words to start from, in place of N_CTX random vectors"),
-        "CSC": Option(False, "one context per class"),
+        "CSC": Option(False, "one context per class; not with CTX_INIT, as in CoOp"),
         "CLASS_TOKEN_POSITION": Option(
             "end", "where the class name stands", choices=("end", "middle", "front")
         ),
@@ -38,7 +38,7 @@ class CoOp(FrozenCLIPTrainer):
     @classmethod
     def transfer_obstacle(cls, cfg: CfgNode) -> str:
         """Return why contexts of single classes do not transfer, "" for a shared context."""
-        if cfg.TRAINER.COOP.CSC:
+        if cfg.TRAINER.COOP.CSC and not cfg.TRAINER.COOP.CTX_INIT:
             return "TRAINER.COOP.CSC True learnt one context for each class."
         return ""
 
@@ -46,8 +46,8 @@ class CoOp(FrozenCLIPTrainer):
         """Return the prompt learner.
 
         Raises:
-            UserError: there is no text encoder, it cannot be entered by embeddings, or a prompt is
-                too long for it.
+            UserError: there is no text encoder, it cannot be entered by embeddings, a prompt is too
+                long for it, or CTX_INIT has no words.
         """
         if not isinstance(self.provider, ImageProvider):
             raise UserError(
@@ -62,9 +62,9 @@ class CoOp(FrozenCLIPTrainer):
             )
         self.backbone: PromptLearningBackbone = backbone
         names = [name.replace("_", " ") for name in self.classnames]
-        context = self._initial_context(len(names))
-        # one token each, which the context vectors take the place of
-        words = " ".join(["X"] * context.shape[-2])
+        words, context = self._initial_context(len(names))
+        print(f"Number of context tokens: {context.shape[-2]}")
+        # the context vectors take the place of the first tokens of the words
         tokens = self.backbone.tokenize([f"{words} {name}." for name in names])
         self.ends = tokens.ends.to(self.device)
         return PromptLearner(
@@ -75,17 +75,32 @@ class CoOp(FrozenCLIPTrainer):
             self.options.CLASS_TOKEN_POSITION,
         )
 
-    def _initial_context(self, n_classes: int) -> Tensor:
-        """Return [M, W], or [K, M, W] with one context per class."""
+    def _initial_context(self, n_classes: int) -> tuple[str, Tensor]:
+        """Return the words before the class name, and the context in their place.
+
+        It is [M, W], or [K, M, W] with one context per class. As in CoOp, M is the number of words
+        of CTX_INIT, whose context is shared by all classes whatever CSC says.
+
+        Raises:
+            UserError: CTX_INIT has no words.
+        """
         options = self.options
-        if options.CTX_INIT:
-            tokens = self.backbone.tokenize([options.CTX_INIT.replace("_", " ")])
-            context = self._embed(tokens.ids)[0, 1 : int(tokens.ends[0])]
-        else:
+        if not options.CTX_INIT:
+            shape = (n_classes, options.N_CTX) if options.CSC else (options.N_CTX,)
             width = self._embed(torch.zeros(1, 1, dtype=torch.int64)).shape[-1]
-            context = nn.init.normal_(torch.empty(options.N_CTX, width), std=0.02)
-        print(f"Number of context tokens: {len(context)}")
-        return context.repeat(n_classes, 1, 1) if options.CSC else context
+            # one token each
+            words = ["X"] * options.N_CTX
+            return " ".join(words), nn.init.normal_(torch.empty(*shape, width), std=0.02)
+        words = options.CTX_INIT.replace("_", " ").split()
+        if not words:
+            raise UserError(
+                f"TRAINER.COOP.CTX_INIT: {options.CTX_INIT!r} has no words; give some, such as "
+                "a_photo_of_a, or leave it empty for random vectors."
+            )
+        if options.CSC:
+            print("TRAINER.COOP.CSC: no effect beside CTX_INIT, whose context all classes share")
+        text = " ".join(words)
+        return text, self._embed(self.backbone.tokenize([text]).ids)[0, 1 : 1 + len(words)]
 
     def _embed(self, ids: Tensor) -> Tensor:
         return self.backbone.embed(ids.to(self.device)).cpu()

@@ -50,7 +50,7 @@ class Search:
         split: the split searched on, always "val".
         grid: the values tried, by name.
         chosen: the values taken, by name.
-        accuracy: the best accuracy on that split, in percent.
+        accuracy: of the values taken, on that split, in percent.
     """
 
     split: str

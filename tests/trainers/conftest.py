@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ Build = Callable[..., Any]
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bank(tmp_path_factory.mktemp("bank") / "bank.npz")
+
+
+@pytest.fixture(scope="session")
+def coop_checkout() -> Path:
+    """A checkout of KaiyangZhou/CoOp, or a skip that says what is absent."""
+    checkout = os.environ.get("VTCLIP_COOP")
+    if not checkout or not Path(checkout, "trainers", "coop.py").is_file():
+        pytest.skip(f"no CoOp at VTCLIP_COOP={checkout!r}: a checkout of KaiyangZhou/CoOp")
+    return Path(checkout).resolve()
 
 
 @pytest.fixture

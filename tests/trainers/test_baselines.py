@@ -16,6 +16,7 @@ from trainers.clip_adapter import CLIPAdapter
 from trainers.tip_adapter import AUTHORS_ALPHA
 from vtclip import checkpoints
 from vtclip.backbones.base import fingerprint_of
+from vtclip.backbones.clip_package import tokenize
 from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.method import registered_methods
@@ -331,9 +332,45 @@ def test_coop_starts_from_the_prompt_of_its_words(
     options = ("CLASS_TOKEN_POSITION", position, "CTX_INIT", "a_photo_of_a", "CSC", csc)
     pairs = [f"TRAINER.COOP.{o}" if o.isupper() else o for o in options]
     built = build(coop(tmp_path, *pairs, "DATASET.TEMPLATE", template))
-    assert built.head.ctx.shape[:-1] == ((10, 4) if csc == "True" else (4,))
+    # CoOp has no context per class that starts from words
+    assert built.head.ctx.shape[:-1] == (4,)
     texts = F.normalize(built.encode_prompts(), dim=-1)
     torch.testing.assert_close(texts, built.text_features, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("csc", ["False", "True"])
+def test_coop_takes_as_many_tokens_as_there_are_words(
+    csc: str, build: Build, tmp_path: Path, capsys
+) -> None:
+    # five words and six tokens: "teeshirt" is none of the vocabulary; N_CTX does not count
+    options = ("CTX_INIT", "a_photo_of_a_teeshirt", "CSC", csc, "N_CTX", "7")
+    pairs = [f"TRAINER.COOP.{o}" if o.isupper() else o for o in options]
+    built = build(coop(tmp_path, *pairs))
+    assert ("no effect beside CTX_INIT" in capsys.readouterr().out) == (csc == "True")
+    prompts = [f"a photo of a teeshirt {name.replace('_', ' ')}." for name in built.classnames]
+    ids = tokenize(prompts)
+    assert int(tokenize("a photo of a teeshirt").argmax()) == 7
+    embeddings = built.backbone.token_embedding(ids)
+    assert built.head.ctx.equal(embeddings[0, 1:6])
+    assert built.head().equal(embeddings[:, : built.head().shape[1]])
+    assert built.ends.equal(ids.argmax(dim=1))
+
+
+def test_coop_draws_a_context_for_each_class(build: Build, tmp_path: Path) -> None:
+    built = build(coop(tmp_path, "TRAINER.COOP.CSC", "True", "TRAINER.COOP.N_CTX", "8"))
+    context = built.head.ctx.detach()
+    assert context.shape[:-1] == (10, 8)
+    assert float(context.mean()) == pytest.approx(0, abs=2e-3)
+    assert float(context.std()) == pytest.approx(0.02, rel=0.05)
+    # independent draws: far apart, as two vectors of a common deviation are
+    apart = torch.pdist(context.flatten(1))
+    expected = 0.02 * (2 * context[0].numel()) ** 0.5
+    assert float(apart.min()) > 0.8 * expected
+
+
+def test_coop_refuses_words_without_words(run_train, tmp_path: Path, capsys) -> None:
+    assert run_train(*coop(tmp_path, "TRAINER.COOP.CTX_INIT", "_")) == 2
+    assert "TRAINER.COOP.CTX_INIT: '_' has no words" in capsys.readouterr().err
 
 
 def test_coop_trains_its_context_alone(build: Build, tmp_path: Path) -> None:
@@ -367,8 +404,17 @@ def test_coop_saves_and_goes_on_to_other_classes(run_train, tmp_path: Path, caps
     new = ("DATASET.SUBSAMPLE_CLASSES", "new", "TRAINER.TRANSFER", "True")
     assert run_train(*flags, *coop(tmp_path / "new", *new)) == 0
     assert read_result(tmp_path / "new" / "result.json").classes == "new"
-    assert run_train(*flags, *coop(tmp_path / "csc", *new, "TRAINER.COOP.CSC", "True")) == 2
+    csc = (*new, "TRAINER.COOP.CSC", "True")
+    assert run_train(*flags, *coop(tmp_path / "csc", *csc)) == 2
     assert "one context for each class" in capsys.readouterr().err
+
+
+def test_coop_goes_on_to_other_classes_from_words(run_train, tmp_path: Path) -> None:
+    shared = ("TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", "a_photo_of_a")
+    assert run_train(*coop(tmp_path / "run", "DATASET.SUBSAMPLE_CLASSES", "base", *shared)) == 0
+    flags = ("--eval-only", "--model-dir", str(tmp_path / "run"))
+    new = ("DATASET.SUBSAMPLE_CLASSES", "new", "TRAINER.TRANSFER", "True")
+    assert run_train(*flags, *coop(tmp_path / "new", *new, *shared)) == 0
 
 
 def test_coop_needs_a_text_encoder_and_room_in_it(
