@@ -11,6 +11,10 @@ for method in TipAdapter TipAdapterF CLIPAdapter LinearProbe; do
     bash "$ROOT/scripts/run.sh" "$method" feature_bank "$shots" "${bank[@]}"
   done
 done
+tuned="$ROOT/configs/trainers/CLIPAdapter/tuned.yaml"
+for shots in 1 2 4 8 16; do
+  bash "$ROOT/scripts/run.sh" CLIPAdapter feature_bank "$shots" --config-file "$tuned" "${bank[@]}"
+done
 read_arguments ZeroshotCLIP feature_bank 0 "${bank[@]}"
 results="output/$(folder_of ${OPTIONS[@]+"${OPTIONS[@]}"} | cut -d / -f 1)"
 page="$ROOT/docs/feature_bank.md"
@@ -25,8 +29,9 @@ text encoder. This page is written by
 
 The file holds one list of images per shot count; seeds differ in the validation images that choose
 hyper-parameters (at most 4 per class) and in what is drawn in training. It has one view per image, so
-caches and training see no augmentation. Each row is selected on validation or not at all; few
-validation images leave many values equal, and what they choose may lie below the best.
+caches and training see no augmentation. A method runs by its authors' recipe ([rivals](rivals.md)),
+unless its row names another. Each row is selected on validation or not at all; few validation images
+leave many values equal, and what they choose may lie below the best.
 
 EOF
 "$PYTHON" "$ROOT/parse_test_res.py" "$results" --table --rows shots --format markdown >> "$page.new"
