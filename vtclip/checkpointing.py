@@ -106,7 +106,7 @@ class Checkpointing:
             content = checkpoints.load(path)
             checkpoints.check_origin(path, content, origin)
             self._load_head(model, content, path)
-            print(f"Load {path} (epoch={content['epoch']}, val_result={content['val_result']})")
+            print(f"Load {path} (epoch={content['epoch']}, val_result={content.get('val_result')})")
         # a run that trains loads its own best epoch, and has chosen nothing yet
         if directory and not self._trains:
             self._load_fitted(Path(directory) / FITTED, origin)

@@ -172,6 +172,15 @@ def test_weights_that_are_not_finite_are_no_accuracy(runs: dict[str, Run], value
                 assert run.evaluate() is None
 
 
+def test_each_field_missing(runs: dict[str, Run]) -> None:
+    for run in (runs["CLIPAdapter"], runs["LinearProbe"]):
+        for field in run.content:
+            lacking = {name: value for name, value in run.content.items() if name != field}
+            checkpoints.save(lacking, run.path)
+            known = field in ("val_result", "optimizer", "scheduler")
+            assert run.evaluate() == (run.accuracy if known else None)
+
+
 def changed(content: dict[str, Any], data: Any, names: list[str]) -> dict[str, Any]:
     """Return `content` with some of its fields, or of the fields in them, of other values."""
     content = copy.deepcopy(content)
