@@ -18,7 +18,7 @@ from vtclip.results import Search
 class LinearProbe(FrozenCLIPTrainer):
     """Fits by L-BFGS, once for every C, and keeps the fit that CoOp's search ends at."""
 
-    FITTED = {"weight": "KD", "bias": "K"}
+    FITTED = {"weight": "KD:float64", "bias": "K:float64"}
     _found: Search | None = None
     no_transfer_reason = "a linear probe has no texts, so no classes but its own."
 

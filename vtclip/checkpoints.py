@@ -20,7 +20,7 @@ BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
 UNFINISHED = "unfinished.pth.tar"
 # at the end of the shape of a fitted tensor: whole numbers below K
-LABELS = ":labels"
+LABELS = "labels"
 # fields of an optimizer's state that are counts or means of squares
 NOT_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "square_avg")
 STATES = {"exp_avg": {"step", "exp_avg", "exp_avg_sq"}}
@@ -165,17 +165,19 @@ def check_fitted(
         )
     known = dict(sizes)
     for name, shape in shapes.items():
-        tensor, letters = tensors[name], shape.removesuffix(LABELS)
+        letters, _, kind = shape.partition(":")
+        tensor, dtype = tensors[name], kind or "float32"
         expected = [known.setdefault(*pair) for pair in zip(letters, tensor.shape, strict=False)]
         if list(tensor.shape) != expected or tensor.ndim != len(letters) or not tensor.numel():
             wanted = " x ".join(f"{letter} = {known.get(letter, 1)}" for letter in letters)
             problem = f"is of shape {tuple(tensor.shape)}, not {wanted}"
-        elif shape.endswith(LABELS):
+        elif kind == LABELS:
             whole = tensor.dtype == torch.int64
             inside = whole and tensor.min() >= 0 and tensor.max() < sizes["K"]
             problem = "" if inside else "does not hold labels of its classes"
         else:
-            problem = "" if tensor.dtype == torch.float32 else f"is {tensor.dtype}, not float32"
+            same = tensor.dtype == getattr(torch, dtype)
+            problem = "" if same else f"is {tensor.dtype}, not {dtype}"
         if problem:
             raise UserError(f"{path}: does not fit this run ({name} {problem}).")
 

@@ -40,8 +40,8 @@ def check_cfg(cfg: CfgNode) -> None:
                     raise unknown_name(key, name, domain.choices)
     if cfg.TRAINER.RECIPE and not RECIPE.fullmatch(cfg.TRAINER.RECIPE):
         raise UserError(
-            f"TRAINER.RECIPE: {cfg.TRAINER.RECIPE!r} is not a name of at most 30 letters, digits, "
-            "dots and hyphens."
+            f"TRAINER.RECIPE: {shortened(repr(cfg.TRAINER.RECIPE))} is not a name of at most 30 "
+            "letters, digits, dots and hyphens."
         )
     if not cfg.OPTIM.STEPSIZE:
         raise UserError("OPTIM.STEPSIZE: is empty; it takes one or more epochs, such as (-1,).")
