@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import multiprocessing
@@ -52,6 +53,8 @@ def _encode(folder: Path, root: Path, mishap: Mishap | None) -> None:
     elif mishap == "limited":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     elif mishap == "unprivileged" and os.geteuid() == 0:
+        # the library of the interpreter may be in a folder of root
+        codecs.lookup("utf-8-sig")
         os.setuid(NOBODY)
     source = image_features(
         sorted(folder.iterdir()),

@@ -239,7 +239,7 @@ def test_what_was_read_survives_pruning(
 ) -> None:
     source = features_of(paths, encoding, store)
     expected = everything(source)
-    assert store.entries()[0].remove()
+    assert store.entries()[0].remove() == "removed"
     assert store.entries() == []
     assert_same(everything(source), expected)
 
@@ -289,7 +289,7 @@ def test_a_disk_that_is_too_small_is_told_before_encoding(
 
 def test_a_root_that_is_a_file(paths: list[Path], encoding: Encoding, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot be written.*FEATURES\.CACHE False"):
+    with pytest.raises(UserError, match=r"cannot be read.*FEATURES\.CACHE False"):
         features_of(paths, encoding, FeatureStore(tmp_path / "file"))
 
 
