@@ -76,9 +76,9 @@ def only_entry(root: Path) -> CacheEntry:
 
 
 def files_of(root: Path) -> list[str]:
-    """Return the files of the entry that are no complete shards."""
+    """Return the files of the entry that are no complete shards, nor the record of checked ones."""
     entry = only_entry(root)
-    whole = {shard.path.name for shard in entry.shards()}
+    whole = {shard.path.name for shard in entry.shards()} | {"checked.json"}
     return sorted(path.name for path in entry.folder.iterdir() if path.name not in whole)
 
 

@@ -91,7 +91,7 @@ def image_features(
                     writer.add([new_keys[row] for row in rows.tolist()], features)
                 writer.flush()
             stored = StoredFeatures(entry, keys, encoding.tokens)
-    entry.repair()
+    entry.keep_records()
     entry.mark_use()
     return stored
 

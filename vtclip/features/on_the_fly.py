@@ -75,14 +75,13 @@ class OnTheFlyFeatures:
             features = encode_batch(batch, self.encoding)
             if short > 0:
                 features = features[: len(rows)]
-            finite = features.global_features.isfinite().all(1)
-            if features.spatial_features is not None:
-                finite &= features.spatial_features.flatten(1).isfinite().all(1)
-            if not finite.all():
-                path = self._paths[int(rows[int(finite.logical_not().nonzero()[0])])]
+            fault = features.fault()
+            if fault is not None:
+                what, position = fault
+                path = self._paths[int(rows[position])]
                 precision = self.encoding.precision
                 hint = "" if precision == "fp32" else "; set FEATURES.PRECISION fp32"
-                raise UserError(f"{path}: its features are not finite in {precision}{hint}.")
+                raise UserError(f"{path}: its {what} in {precision}{hint}.")
             yield features
 
     def with_view(self, view: int) -> OnTheFlyFeatures:

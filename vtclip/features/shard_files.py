@@ -30,7 +30,6 @@ class Shard:
         images: how many images it holds.
         size: its bytes on disk.
         modified: its time of change, in nanoseconds.
-        layout: type and shape of the features of one image, by array.
     """
 
     path: Path
@@ -39,7 +38,6 @@ class Shard:
     images: int
     size: int
     modified: int
-    layout: tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 class Unreadable(Exception):
@@ -109,7 +107,6 @@ def read_shard(path: Path) -> Shard | None:
         arrays["keys"][1][0],
         found.st_size,
         found.st_mtime_ns,
-        tuple(sorted((name, kind, shape[1:]) for name, (kind, shape) in arrays.items())),
     )
 
 

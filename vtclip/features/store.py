@@ -4,6 +4,7 @@ Layout:
 
     <root>/<entry>/encoding.json           description; its time is that of the last use
     <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its checksum
+    <root>/<entry>/checked.json            shards that were compared with their checksum
     <root>/<entry>.lock                    held by the process that writes to the entry
 
 An entry holds the features of one encoding (weights, transform, precision, view). A shard is
@@ -21,6 +22,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,8 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from vtclip.errors import UserError
+from vtclip.features.checked import FILE as CHECKED
+from vtclip.features.checked import CheckedShards
 from vtclip.features.description import FILE as DESCRIPTION
 from vtclip.features.description import digest_of, is_ours, read_description, set_aside
 from vtclip.features.shard_files import (
@@ -46,7 +50,7 @@ FORMAT = 1
 DAMAGED = "damaged: encoding.json is not what was written"
 _ENTRY_NAME = re.compile(r"[0-9a-f]{32}")
 # what a killed process left of a shard or of the description
-_UNFINISHED_NAME = re.compile(r"\.([0-9a-f]{64}\.safetensors|encoding\.json)\..+")
+_UNFINISHED_NAME = re.compile(r"\.([0-9a-f]{64}\.safetensors|encoding\.json|checked\.json)\..+")
 
 WAY_OUT = "set FEATURES.ROOT to another folder, or FEATURES.CACHE False"
 
@@ -70,6 +74,29 @@ class CacheEntry:
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self.folder = folder
         self.description = dict(description)
+        self._spoilt: set[Path] = set()
+
+    @cached_property
+    def checked(self) -> CheckedShards:
+        """The record of the shards that were compared with their checksum."""
+        return CheckedShards(self.folder)
+
+    def is_spoilt(self, shard: Shard) -> bool:
+        """Return whether a shard differs from its checksum; print a line if so.
+
+        The next writer removes it, if it has this object or the file cannot be read.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if shard.path not in self._spoilt and sha256_of_file(shard.path) != shard.path.stem:
+            print(
+                f"{shard.path}: damaged (it differs from its checksum), not used; its images are "
+                "encoded again.",
+                flush=True,
+            )
+            self._spoilt.add(shard.path)
+        return shard.path in self._spoilt
 
     def metadata(self, tokens: str) -> dict[str, str]:
         """Return the metadata in the header of a shard, which shows a misplaced one."""
@@ -103,14 +130,13 @@ class CacheEntry:
         Raises:
             UserError: the folder cannot be written.
         """
-        lock = FileLock(self._lock_path)
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=1)
+                self._lock.acquire(timeout=1)
             except Timeout:
                 print(f"waiting for another process that writes to {self.folder}", flush=True)
-                lock.acquire()
+                self._lock.acquire()
         except (OSError, NotImplementedError) as error:
             raise self._unwritable(error) from error
         try:
@@ -123,7 +149,12 @@ class CacheEntry:
                 raise self._unwritable(error) from error
             yield
         finally:
-            lock.release()
+            self._lock.release()
+
+    @cached_property
+    def _lock(self) -> FileLock:
+        # one object, so that a process which holds it can acquire it again
+        return FileLock(self._lock_path)
 
     @property
     def _lock_path(self) -> Path:
@@ -139,8 +170,9 @@ class CacheEntry:
             if _UNFINISHED_NAME.fullmatch(path.name) and is_regular(path):
                 path.unlink(missing_ok=True)
         for path in self._shard_paths():
-            if self._is_damaged(path):
+            if self._is_damaged(path) or path in self._spoilt:
                 path.unlink(missing_ok=True)
+        self._spoilt.clear()
 
     def _is_damaged(self, path: Path) -> bool:
         """Return whether a file with the name of a shard is neither whole nor of another entry."""
@@ -164,14 +196,20 @@ class CacheEntry:
         with self._saying_the_way_out():
             write_json(path, self.description)
 
-    def repair(self) -> None:
-        """Write a damaged description anew, if the folder can be written and no process does it."""
-        if self.is_described() or not self.folder.exists():
+    def keep_records(self) -> None:
+        """Write a damaged description anew, and which shards were checked.
+
+        Nothing is done where the folder cannot be written, or while another process writes to it.
+        """
+        if self.is_described() and self.checked.is_saved:
             return
-        lock = FileLock(self._lock_path)
         # a Timeout is an OSError
-        with suppress(OSError, NotImplementedError, UserError), lock.acquire(timeout=0):
-            self._describe()
+        with suppress(OSError, NotImplementedError, UserError), self._lock.acquire(timeout=0):
+            # one that was pruned is not made again
+            if self.folder.is_dir():
+                self._describe()
+                if not self.checked.is_saved:
+                    self.checked.save()
 
     def is_described(self) -> bool:
         """Return whether the description on disk is that of this entry."""
@@ -195,6 +233,9 @@ class CacheEntry:
         target = self.folder / f"{hashlib.sha256(content).hexdigest()}{SUFFIX}"
         with self._saying_the_way_out(), atomic_path(target) as temporary:
             temporary.write_bytes(content)
+        shard = read_shard(target)
+        if shard is not None:
+            self.checked.add(shard)
 
     def remove_damaged(self) -> list[Path]:
         """Compare every shard with its checksum, remove the damaged ones and return them.
@@ -265,6 +306,8 @@ class CacheEntry:
             return not os.path.lexists(path)
         if path.name == DESCRIPTION:
             return is_ours(self.folder)
+        if path.name == CHECKED:
+            return True
         if not NAME.fullmatch(path.name):
             return _UNFINISHED_NAME.fullmatch(path.name) is not None
         try:
@@ -287,9 +330,8 @@ class CacheEntry:
         # half through with writing or removing, and only what is seen under the lock counts
         if not self._is_named() or not self._lock_path.exists():
             self._require_own()
-        lock = FileLock(self._lock_path)
         try:
-            lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)
         except Timeout:
             return "in use"
         except (OSError, NotImplementedError) as error:
@@ -306,7 +348,7 @@ class CacheEntry:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be removed ({error.strerror}).") from error
         finally:
-            lock.release()
+            self._lock.release()
         return "removed"
 
     def _require_own(self) -> None:
