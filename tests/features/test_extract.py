@@ -287,12 +287,6 @@ def test_a_disk_that_is_too_small_is_told_before_encoding(
     assert store.entries()[0].shards() == []
 
 
-def test_a_root_that_is_a_file(paths: list[Path], encoding: Encoding, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot be read.*FEATURES\.CACHE False"):
-        features_of(paths, encoding, FeatureStore(tmp_path / "file"))
-
-
 def test_missing_images_and_unknown_keys(
     paths: list[Path], encoding: Encoding, store: FeatureStore
 ) -> None:

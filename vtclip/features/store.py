@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from vtclip.errors import UserError
 from vtclip.features.checked import FILE as CHECKED
@@ -45,6 +44,7 @@ from vtclip.features.shard_files import (
     shard_paths,
 )
 from vtclip.files import atomic_path, sha256_of_file, write_json
+from vtclip.user_folders import expand_home, user_cache
 
 FORMAT = 1
 DAMAGED = "damaged: encoding.json is not what was written"
@@ -58,9 +58,18 @@ Removal = Literal["removed", "in use", "gone"]
 
 
 def default_root() -> Path:
-    """Return $VTCLIP_CACHE, or `vtclip/features` in the user's cache folder."""
+    """Return $VTCLIP_CACHE, or `vtclip/features` in the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder.
+    """
     chosen = os.environ.get("VTCLIP_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("vtclip") / "features"
+    if chosen:
+        return expand_home(chosen, "VTCLIP_CACHE")
+    return (
+        user_cache("VTCLIP_CACHE or FEATURES.ROOT to a folder, or FEATURES.CACHE False")
+        / "features"
+    )
 
 
 class CacheEntry:
