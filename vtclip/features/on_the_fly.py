@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding, encode_batch
-from vtclip.features.images import ImageFiles, image_batches
+from vtclip.features.images import ImageFiles, image_batches, lost_workers_in_one_line
 from vtclip.image_features import Features
 
 
@@ -72,7 +72,8 @@ class OnTheFlyFeatures:
             if short > 0:
                 # the encoder would be compiled again for another batch size, which takes minutes
                 batch = torch.cat([batch, batch[-1:].expand(short, -1, -1, -1)])
-            features = encode_batch(batch, self.encoding)
+            with lost_workers_in_one_line():
+                features = encode_batch(batch, self.encoding)
             if short > 0:
                 features = features[: len(rows)]
             fault = features.fault()
