@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vtclip.errors import UserError
 from vtclip.files import sha256_of_file
+from vtclip.image_features import LARGEST_VALUE
 
 from .bank_arrays import read_arrays
 from .listing import is_utf8
@@ -22,8 +23,6 @@ DEFAULT_LOGIT_SCALE = 100.0
 # below it a stored scale is likely to be the logarithm that CLIP's weights hold
 LIKELY_LOGARITHM = 10.0
 SMALLEST_SCALE = 1e-30
-# the sum of the squares of some hundred such values is still a float32
-LARGEST_VALUE = 1e18
 PART_ARRAYS = re.compile(r"(.+)_(?:x|y|spatial)")
 SHOT_ARRAYS = re.compile(r"shot([1-9][0-9]{0,8})_x")
 

@@ -11,10 +11,9 @@ import json
 import time
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from vtclip.errors import UserError
 from vtclip.files import write_text
+from vtclip.user_folders import user_cache
 
 from .listing import files, subfolders
 
@@ -22,9 +21,12 @@ from .listing import files, subfolders
 SETTLED_NS = 2_000_000_000
 
 
-def cache_folder() -> Path:
-    """Return the folder of remembered listings."""
-    return user_cache_path("vtclip") / "listings"
+def cache_folder() -> Path | None:
+    """Return the folder of remembered listings, None where the user has no home folder."""
+    try:
+        return user_cache("XDG_CACHE_HOME") / "listings"
+    except UserError:
+        return None
 
 
 def _read(path: Path) -> dict[str, tuple[int, list[str]]]:
@@ -43,8 +45,9 @@ def list_class_folders(folder: Path) -> dict[str, list[str]]:
         UserError: `folder` or one in it cannot be listed.
     """
     key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
-    cache = cache_folder() / f"{key}.jsonl"
-    known = _read(cache)
+    remembered = cache_folder()
+    cache = None if remembered is None else remembered / f"{key}.jsonl"
+    known = {} if cache is None else _read(cache)
     now = time.time_ns()
     entries: dict[str, tuple[int, list[str]]] = {}
     for name in subfolders(folder):
@@ -52,7 +55,7 @@ def list_class_folders(folder: Path) -> dict[str, list[str]]:
         entry = known.get(name)
         entries[name] = entry if entry and entry[0] == changed else (changed, files(folder / name))
     settled = {name: entry for name, entry in entries.items() if now - entry[0] > SETTLED_NS}
-    if settled and settled != known:
+    if cache is not None and settled and settled != known:
         lines = (json.dumps([name, *entry]) + "\n" for name, entry in settled.items())
         try:
             write_text(cache, "".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,5 +59,23 @@ def test_nothing_is_copied_where_nothing_changes() -> None:
     assert features.to("cpu", torch.float32).global_features is features.global_features
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", ["global", "spatial"])
+def test_the_first_image_with_a_fault(dtype: torch.dtype, kind: str) -> None:
+    features = numbered().to(dtype=dtype)
+    assert features.fault() is None
+    values = features.global_features if kind == "global" else features.spatial_features
+    assert values is not None
+    wrong = [float("nan"), float("inf"), -float("inf")]
+    for value in wrong if dtype == torch.float16 else [*wrong, 1.1e18, -1e20]:
+        broken = values.clone()
+        broken[1:].view(len(values) - 1, -1)[:, -1] = value
+        other = replace(features, **{f"{kind}_features": broken})
+        what, image = other.fault() or ("", -1)
+        assert image == 1
+        finite = value in (1.1e18, -1e20)
+        assert what.startswith(f"{kind} features are {'beyond 1e+18' if finite else 'not finite'}")
+
+
 def test_examples() -> None:
-    assert doctest.testmod(image_features) == doctest.TestResults(failed=0, attempted=9)
+    assert doctest.testmod(image_features) == doctest.TestResults(failed=0, attempted=12)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+# the sum of the squares of some hundred such values is still a float32
+LARGEST_VALUE = 1e18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +87,43 @@ class Features:
             _to(self.global_features, device, dtype),
             None if spatial is None else _to(spatial, device, dtype),
         )
+
+    def fault(self) -> tuple[str, int] | None:
+        """Return a value that cannot be computed with, None where there is none.
+
+        Nothing of the size of the features is allocated, unless there is such a value.
+
+        Returns:
+            What is wrong ("spatial features are not finite"), and the position of the image.
+
+        Example:
+            >>> Features(torch.tensor([[1.0], [float("nan")], [2.0]])).fault()
+            ('global features are not finite', 1)
+            >>> Features(torch.ones(1, 1), torch.full((1, 2, 1), -1e20)).fault()
+            ('spatial features are beyond 1e+18, so that their squares overflow', 0)
+            >>> Features(torch.ones(3, 2)).fault() is None
+            True
+        """
+        tensors = {"global": self.global_features, "spatial": self.spatial_features}
+        for name, values in tensors.items():
+            if values is None or not values.numel():
+                continue
+            lowest, highest = (float(value) for value in values.aminmax())
+            # written so that it is False for NaN
+            if -LARGEST_VALUE <= lowest <= highest <= LARGEST_VALUE:
+                continue
+            finite = math.isfinite(lowest) and math.isfinite(highest)
+            per_image = values.flatten(1)
+            wrong = (
+                per_image.abs() > LARGEST_VALUE if finite else per_image.isfinite().logical_not()
+            )
+            kind = (
+                f"beyond {LARGEST_VALUE:.0e}, so that their squares overflow"
+                if finite
+                else "not finite"
+            )
+            return f"{name} features are {kind}", int(wrong.any(1).nonzero()[0])
+        return None
 
     @property
     def nbytes(self) -> int:

@@ -105,7 +105,7 @@ def test_a_damaged_description_hides_no_other_entry(
     (store.entries()[0].folder / "encoding.json").write_text("{")
     assert main(["ls", "--root", str(store.root)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum("damaged: encoding.json cannot be read" in line for line in lines) == 1
+    assert sum("damaged: encoding.json is not what was written" in line for line in lines) == 1
     assert sum("plain" in line for line in lines) == 2
     assert main(["prune", "--root", str(store.root), "--all"]) == 0
     assert store.entries() == []

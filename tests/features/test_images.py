@@ -112,5 +112,5 @@ def test_a_file_that_changes_meanwhile_is_refused(paths: list[Path], encoding: E
 def test_features_that_overflow_are_refused(tmp_path: Path, encoding: Encoding) -> None:
     paths = write_images(tmp_path, 3)
     broken = replace(encoding, transform=lambda image: plain_transform(image) * float("inf"))
-    with pytest.raises(UserError, match=r"0\.png: its features are not finite in fp32"):
+    with pytest.raises(UserError, match=r"0\.png: its global features are not finite in fp32"):
         image_features(paths, broken, cache=None, workers=0)

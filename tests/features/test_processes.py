@@ -76,9 +76,9 @@ def only_entry(root: Path) -> CacheEntry:
 
 
 def files_of(root: Path) -> list[str]:
-    """Return the files of the entry that are no complete shards."""
+    """Return the files of the entry that are no complete shards, nor the record of checked ones."""
     entry = only_entry(root)
-    whole = {shard.path.name for shard in entry.shards()}
+    whole = {shard.path.name for shard in entry.shards()} | {"checked.json"}
     return sorted(path.name for path in entry.folder.iterdir() if path.name not in whole)
 
 
@@ -114,6 +114,18 @@ def test_kill_of_the_writer_lets_the_next_one_write(folder: Path, root: Path) ->
     count, _ = waiting.result()
     assert 0 < count <= COUNT - 4 + 1
     assert sum(shard.images for shard in only_entry(root).shards()) == COUNT
+
+
+def test_a_killed_worker_is_one_line_and_keeps_the_shards(folder: Path, root: Path) -> None:
+    code, lines = Encoder(folder, root, "worker killed").wait()
+    assert code == 2, lines
+    (line,) = lines
+    assert line.startswith("error: a process that reads images ended early (DataLoader worker (pid")
+    assert "Killed" in line
+    assert sum(shard.images for shard in only_entry(root).shards()) == 4
+    count, digest = Encoder(folder, root).result()
+    assert count == COUNT - 4 + 1
+    assert Encoder(folder, root.with_name("fresh")).result() == (COUNT + 1, digest)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(folder: Path, root: Path) -> None:

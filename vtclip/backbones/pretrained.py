@@ -10,10 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from vtclip.errors import UserError
 from vtclip.files import read_json, sha256_of_file, write_json
+from vtclip.user_folders import user_cache
 
 DIGESTS = "digests.json"
 
@@ -39,9 +38,13 @@ OPENAI_WEIGHTS: dict[str, tuple[str, str]] = {
 
 
 def weights_folder() -> Path:
-    """Return the folder of downloaded weights: $VTCLIP_WEIGHTS, or the user's cache folder."""
+    """Return the folder of downloaded weights: $VTCLIP_WEIGHTS, or the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder.
+    """
     chosen = os.environ.get("VTCLIP_WEIGHTS")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("vtclip") / "weights"
+    return Path(chosen) if chosen else user_cache("VTCLIP_WEIGHTS to a folder") / "weights"
 
 
 def remembered_sha256(path: Path) -> str:
@@ -52,11 +55,11 @@ def remembered_sha256(path: Path) -> str:
     Raises:
         UserError: the file cannot be read.
     """
-    record = weights_folder() / DIGESTS
+    record = _record()
     try:
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns]
-        known = _read_digests(record)
+        known = {} if record is None else _read_digests(record)
         match known.get(str(path.absolute())):
             case [size, time, str() as digest] if [size, time] == state:
                 return digest
@@ -64,9 +67,18 @@ def remembered_sha256(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
     # a folder that cannot be written costs a digest on each start, nothing else
-    with contextlib.suppress(UserError):
-        write_json(record, {**known, str(path.absolute()): [*state, digest]})
+    if record is not None:
+        with contextlib.suppress(UserError):
+            write_json(record, {**known, str(path.absolute()): [*state, digest]})
     return digest
+
+
+def _record() -> Path | None:
+    """Return the file of digests, None where the user has no home folder."""
+    try:
+        return weights_folder() / DIGESTS
+    except UserError:
+        return None
 
 
 def _read_digests(record: Path) -> dict[str, Any]:
@@ -76,6 +88,14 @@ def _read_digests(record: Path) -> dict[str, Any]:
     except UserError:
         return {}
     return known if isinstance(known, dict) else {}
+
+
+def _of_the_clip_package(file_name: str) -> Path | None:
+    """Return where the `clip` package keeps a file, None where the user has no home folder."""
+    try:
+        return Path.home() / ".cache" / "clip" / file_name
+    except RuntimeError:
+        return None
 
 
 def find_or_download(name: str) -> Path:
@@ -91,7 +111,7 @@ def find_or_download(name: str) -> Path:
     """
     sha256, file_name = OPENAI_WEIGHTS[name]
     target = weights_folder() / file_name
-    theirs = Path.home() / ".cache" / "clip" / file_name
+    theirs = _of_the_clip_package(file_name)
     if target.is_file():
         if remembered_sha256(target) != sha256:
             raise UserError(
@@ -100,7 +120,7 @@ def find_or_download(name: str) -> Path:
                 "MODEL.BACKBONE.NAME."
             )
         return target
-    if theirs.is_file():
+    if theirs is not None and theirs.is_file():
         if remembered_sha256(theirs) == sha256:
             return theirs
         print(f"{theirs}: not OpenAI's {name} (another SHA-256 than is known), not used.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vtclip.errors import UserError, run_command
 
 if TYPE_CHECKING:
+    from vtclip.features.shard_files import Shard
     from vtclip.features.store import CacheEntry, FeatureStore
 
 DAY = 86400.0
@@ -82,9 +83,9 @@ def list_entries(store: FeatureStore) -> None:
     now = time.time()
     rows, total = [], 0
     for entry in store.entries():
-        shards = entry.shards()
+        shards = _shards(entry)
         total += sum(shard.size for shard in shards)
-        for tokens in sorted({shard.tokens for shard in shards}):
+        for tokens in sorted({shard.tokens for shard in shards}) or ["-"]:
             chosen = [shard for shard in shards if shard.tokens == tokens]
             rows.append(
                 [
@@ -131,15 +132,18 @@ def prune(store: FeatureStore, days: float | None) -> int:
     for entry in store.entries():
         if days is not None and time.time() - entry.last_use < days * DAY:
             continue
-        size = sum(shard.size for shard in entry.shards())
+        size = 0
         try:
-            removed = entry.remove()
+            size = sum(shard.size for shard in entry.shards())
+            removal = entry.remove()
         except UserError as error:
             refused.append(error)
             rows.append([*_identity(entry), _megabytes(size), "kept, see below"])
             continue
-        total += size if removed else 0
-        outcome = "removed" if removed else "kept, in use by a writer"
+        if removal == "gone":
+            continue
+        total += size if removal == "removed" else 0
+        outcome = "removed" if removal == "removed" else "kept, in use by a writer"
         rows.append([*_identity(entry), _megabytes(size), outcome])
     headers = [*IDENTITY, "MB", "outcome"]
     print(tabulate(rows, headers=headers, disable_numparse=True))
@@ -149,21 +153,35 @@ def prune(store: FeatureStore, days: float | None) -> int:
     return 1 if refused else 0
 
 
+def _shards(entry: CacheEntry) -> list[Shard]:
+    """Return the shards of an entry, none where its folder cannot be read."""
+    try:
+        return entry.shards()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return []
+
+
 def _identity(entry: CacheEntry) -> list[str]:
     """Return the cells that identify an entry."""
+    from vtclip.features.store import DAMAGED
+
     described = entry.description
     view = described.get("view")
+    name = entry.folder.name
     return [
-        entry.folder.name[:8],
-        str(described.get("backbone", "")),
+        # whole where somebody must look into the folder
+        _shortened(name, 80) if described.get("backbone") == DAMAGED else name[:8],
+        _shortened(str(described.get("backbone", "")), 64),
         _shortened(str(described.get("transform", ""))),
-        str(described.get("precision", "")),
-        "-" if view is None else str(view),
+        _shortened(str(described.get("precision", ""))),
+        "-" if view is None else _shortened(str(view)),
     ]
 
 
 def _shortened(text: str, length: int = 32) -> str:
-    text = " ".join(text.split())
+    # some terminals obey what cannot be printed
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
+from vtclip.features.images import lost_workers_in_one_line
 from vtclip.features.keys import KeyKind, image_keys
 from vtclip.features.on_the_fly import OnTheFlyFeatures
 from vtclip.features.source import FeatureSource, MemoryFeatures
@@ -53,7 +54,8 @@ def image_features(
         desc: the text before the bar.
 
     Raises:
-        UserError: an image cannot be read, the cache cannot be written, or the disk is too small.
+        UserError: an image cannot be read, the cache cannot be written, the disk is too small, or
+            a worker process was killed.
         ValueError: no images.
     """
     if not paths:
@@ -66,7 +68,8 @@ def image_features(
         if size > LARGE:
             print(f"{desc}: {size / 1e9:.1f} GB of features, encoded again in every epoch.")
             return on_the_fly
-        parts = [part for _, part in _encode_all(on_the_fly, progress, desc)]
+        with lost_workers_in_one_line():
+            parts = [part for _, part in _encode_all(on_the_fly, progress, desc)]
         return MemoryFeatures(Features.cat(parts))
 
     keys = image_keys(paths, key)
@@ -87,10 +90,12 @@ def image_features(
                 )
                 _check_room(entry, on_the_fly.bytes_per_image() * len(missing), desc)
                 writer = ShardWriter(entry, encoding.tokens)
-                for rows, features in _encode_all(on_the_fly, progress, desc):
-                    writer.add([new_keys[row] for row in rows.tolist()], features)
+                with lost_workers_in_one_line():
+                    for rows, features in _encode_all(on_the_fly, progress, desc):
+                        writer.add([new_keys[row] for row in rows.tolist()], features)
                 writer.flush()
             stored = StoredFeatures(entry, keys, encoding.tokens)
+    entry.keep_records()
     entry.mark_use()
     return stored
 

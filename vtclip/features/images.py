@@ -41,6 +41,27 @@ def seeded(content_digest: bytes, view: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+@contextmanager
+def lost_workers_in_one_line() -> Iterator[None]:
+    """Turn the error of torch for a worker process that was killed into one line.
+
+    torch raises it from a signal handler, so also while other code of this process runs.
+
+    Raises:
+        UserError: a worker process ended before its work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        reason = str(error).strip(" .")
+        raise UserError(
+            f"a process that reads images ended early ({reason}); if the memory was full, set "
+            "DATALOADER.NUM_WORKERS lower; start again, and the features on disk are kept."
+        ) from error
+
+
 class ImageFiles(Dataset[Tensor | UserError]):
     """Transformed images of a list of files.
 
@@ -97,7 +118,7 @@ def image_batches(
         pin_memory: copy batches to pinned memory, for a fast copy to a GPU.
 
     Raises:
-        UserError: an image cannot be read.
+        UserError: an image cannot be read, or a worker process was killed.
     """
     loader = DataLoader(
         files,
@@ -108,10 +129,11 @@ def image_batches(
         # not the global one: a run draws the same numbers whether its features were cached or not
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    with lost_workers_in_one_line():
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
 
 
 def _collate(items: Sequence[Tensor | UserError]) -> Tensor | UserError:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding, encode_batch
-from vtclip.features.images import ImageFiles, image_batches
+from vtclip.features.images import ImageFiles, image_batches, lost_workers_in_one_line
 from vtclip.image_features import Features
 
 
@@ -72,17 +72,17 @@ class OnTheFlyFeatures:
             if short > 0:
                 # the encoder would be compiled again for another batch size, which takes minutes
                 batch = torch.cat([batch, batch[-1:].expand(short, -1, -1, -1)])
-            features = encode_batch(batch, self.encoding)
+            with lost_workers_in_one_line():
+                features = encode_batch(batch, self.encoding)
             if short > 0:
                 features = features[: len(rows)]
-            finite = features.global_features.isfinite().all(1)
-            if features.spatial_features is not None:
-                finite &= features.spatial_features.flatten(1).isfinite().all(1)
-            if not finite.all():
-                path = self._paths[int(rows[int(finite.logical_not().nonzero()[0])])]
+            fault = features.fault()
+            if fault is not None:
+                what, position = fault
+                path = self._paths[int(rows[position])]
                 precision = self.encoding.precision
                 hint = "" if precision == "fp32" else "; set FEATURES.PRECISION fp32"
-                raise UserError(f"{path}: its features are not finite in {precision}{hint}.")
+                raise UserError(f"{path}: its {what} in {precision}{hint}.")
             yield features
 
     def with_view(self, view: int) -> OnTheFlyFeatures:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vtclip.errors import UserError
 from vtclip.features.keys import KEY_BYTES
+from vtclip.features.shard_files import Shard
 from vtclip.features.source import MemoryFeatures, fetch_grouped
 from vtclip.features.store import CacheEntry
 from vtclip.image_features import Features
@@ -34,22 +36,41 @@ class StoredFeatures:
 
     Attributes:
         missing: rows of the images that the entry lacks, one row per image.
+
+    Raises:
+        UserError: a shard holds values that cannot be computed with. (One whose bytes are not
+            those that were written is passed over, with a printed line.)
     """
 
     def __init__(self, entry: CacheEntry, keys: Sequence[bytes], tokens: str | None) -> None:
         self._shards: list[MemoryFeatures] = []
         places: dict[bytes, tuple[int, int]] = {}
+        checked = entry.checked
+        shapes: dict[str, list[int]] = {}
         for shard in entry.shards():
             if tokens is not None and shard.tokens != tokens:
                 continue
             try:
-                with safe_open(shard.path, "pt") as file:
-                    found = file.get_tensor("keys").numpy().tobytes()
-                    spatial = None if tokens is None else file.get_tensor("spatial")
-                    features = Features(file.get_tensor("global"), spatial)
-                    self._shards.append(MemoryFeatures(features))
-            except FileNotFoundError:  # pruned since it was listed
+                if shard not in checked:
+                    if entry.is_spoilt(shard):
+                        continue
+                    require_usable(shard)
+                    checked.add(shard)
+                found, features = map_shard(shard, spatial=tokens is not None)
+            except (OSError, SafetensorError):  # pruned or replaced since it was listed
                 continue
+            wanted = {"global": features.global_features, "spatial": features.spatial_features}
+            for name, values in wanted.items():
+                if values is None:
+                    continue
+                shape = list(values.shape[1:])
+                # files are named by checksums: another program made one of the two
+                if shapes.setdefault(name, shape) != shape:
+                    raise UserError(
+                        f"{shard.path}: {name} features of shape {shape}, but {shapes[name]} in "
+                        "another shard of the entry; remove one of them."
+                    )
+            self._shards.append(MemoryFeatures(features))
             for row in range(shard.images):
                 key = found[row * KEY_BYTES : (row + 1) * KEY_BYTES]
                 places[key] = (len(self._shards) - 1, row)
@@ -65,6 +86,37 @@ class StoredFeatures:
         """Read rows from disk, or from the file cache of the system."""
         shards, places = self._places[rows].unbind(1)
         return fetch_grouped(self._shards, shards, places)
+
+
+def map_shard(shard: Shard, *, spatial: bool) -> tuple[bytes, Features]:
+    """Return the keys of a shard, 32 bytes per image, and its features, mapped into memory.
+
+    Raises:
+        OSError, SafetensorError: the file cannot be read.
+    """
+    with safe_open(shard.path, "pt") as file:
+        keys = file.get_tensor("keys").numpy().tobytes()
+        return keys, Features(
+            file.get_tensor("global"), file.get_tensor("spatial") if spatial else None
+        )
+
+
+def require_usable(shard: Shard) -> None:
+    """Check the values of a shard.
+
+    Raises:
+        UserError: some are not finite, or their squares overflow.
+        OSError, SafetensorError: the file cannot be read.
+    """
+    keys, features = map_shard(shard, spatial=shard.tokens != "none")
+    fault = features.fault()
+    if fault is not None:
+        what, row = fault
+        key = keys[row * KEY_BYTES : (row + 1) * KEY_BYTES].hex()
+        raise UserError(
+            f"{shard.path}: {what} (row {row}, the image with the key {key[:12]}); remove the "
+            "file, and its images are encoded again."
+        )
 
 
 class ShardWriter:
