@@ -21,9 +21,9 @@ from vtclip.features import (
     FeatureStore,
     resolve_precision,
 )
+from vtclip.files import user_path
 from vtclip.preprocessing import describe_transform, resolve_preprocessing, transform_of
 from vtclip.stopwatch import Stopwatch
-from vtclip.user_folders import expand_home
 
 
 class RunFeatures:
@@ -186,4 +186,4 @@ def _store(settings: CfgNode) -> FeatureStore | None:
     """Return the feature cache of the FEATURES node, None for none."""
     if not settings.CACHE:
         return None
-    return FeatureStore(expand_home(settings.ROOT, "FEATURES.ROOT") if settings.ROOT else None)
+    return FeatureStore(user_path(settings.ROOT, "FEATURES.ROOT") if settings.ROOT else None)

@@ -26,21 +26,3 @@ def user_cache(way_out: str) -> Path:
     if folder is None or not folder.is_absolute():
         raise UserError(f"~/.cache/vtclip: this user has no home folder; set HOME, or {way_out}.")
     return folder
-
-
-def expand_home(text: str, name: str) -> Path:
-    """Return a path with ~ as the home folder.
-
-    Args:
-        text: the path.
-        name: of the key or variable that gave it, for the message.
-
-    Raises:
-        UserError: the home folder is unknown.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise UserError(
-            f"{name}: the ~ of {text!r} has no known home folder; write the whole path."
-        ) from error

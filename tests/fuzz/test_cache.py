@@ -1,17 +1,13 @@
 """Damaged and forged files of the feature cache: the right features, or one line.
 
-50 examples per test, always the same ones; VTCLIP_FUZZ=5000 runs that many.
+50 examples per test, always the same ones; VTCLIP_FUZZ=5000 runs half as many.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +21,18 @@ from vtclip.errors import UserError, run_command
 from vtclip.features import Encoding, FeatureStore, image_features
 from vtclip.features.__main__ import main
 
-hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+pytest.importorskip("hypothesis", reason="hypothesis is not installed")
+from hypothesis import given
+from hypothesis import strategies as st
 
-FUZZ = settings(
-    max_examples=int(os.environ.get("VTCLIP_FUZZ") or 50),
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+from .common import EDITS, edited, fuzz, within
+
+FUZZ = fuzz(0.5)
 IMAGES = 4
 SECONDS = 20
 DEEP = 50_000
 HEADER_BYTES = 8
 
-# where in the file as a fraction, and what is put there in the place of how many bytes
-EDITS = st.lists(
-    st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
-)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
@@ -54,13 +42,6 @@ SIZES = st.sampled_from([-1, 0, 1, 2, 3, 31, 32, 2**31, 2**63 - 1, 2**64, 1e300,
 DTYPES = st.sampled_from(
     ["U8", "I8", "BOOL", "F16", "BF16", "F32", "F64", "I64", "F8_E4M3", "X", 3]
 )
-
-
-def edited(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
-    for where, new, n_old in edits:
-        start = int(where * len(content))
-        content = content[:start] + new + content[start + n_old :]
-    return content
 
 
 class Cache:
@@ -99,24 +80,6 @@ class Cache:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     return Cache(tmp_path_factory.mktemp("cache"))
-
-
-class TooLong(BaseException):
-    """Not an Exception, so that nothing in the project takes it for an error of its input."""
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def foreign_files(root: Path, entry: Path) -> dict[Path, bytes]:

@@ -43,8 +43,8 @@ from vtclip.features.shard_files import (
     read_shard,
     shard_paths,
 )
-from vtclip.files import atomic_path, sha256_of_file, write_json
-from vtclip.user_folders import expand_home, user_cache
+from vtclip.files import atomic_path, sha256_of_file, user_path, write_json
+from vtclip.user_folders import user_cache
 
 FORMAT = 1
 DAMAGED = "damaged: encoding.json is not what was written"
@@ -65,7 +65,7 @@ def default_root() -> Path:
     """
     chosen = os.environ.get("VTCLIP_CACHE")
     if chosen:
-        return expand_home(chosen, "VTCLIP_CACHE")
+        return user_path(chosen, "VTCLIP_CACHE")
     return (
         user_cache("VTCLIP_CACHE or FEATURES.ROOT to a folder, or FEATURES.CACHE False")
         / "features"
