@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vtclip.errors import UserError
+from vtclip.files import printable, user_path
 
 from .split import Item
 
@@ -43,11 +44,6 @@ class LeftOut:
             more = ", ..." if count > EXAMPLES else ""
             parts.append(f"{count:,} {reason} ({', '.join(self._examples[reason])}{more})")
         return f"left out: {'; '.join(parts)}" if parts else ""
-
-
-def printable(path: str | Path) -> str:
-    """Return `path` as text that can be written as UTF-8; other bytes are shown as \\xNN."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def is_utf8(text: str) -> bool:
@@ -177,6 +173,28 @@ def image_tree(
             (entry.path, _real_path(entry, real), f"{start}{entry.name}/")
             for entry in reversed(nested)
         ]
+    return found
+
+
+def named_images(named: Sequence[str]) -> list[Path]:
+    """Return the files that are named, and all images below the folders that are.
+
+    Raises:
+        UserError: there is no such file or folder, or a folder holds no images.
+    """
+    found: list[Path] = []
+    for text in named:
+        path = user_path(text, "IMAGE")
+        if path.is_dir():
+            left_out = LeftOut()
+            images = [path / name for name in image_tree(path, left_out=left_out)]
+            if not images:
+                raise UserError(f"{path}: holds no images ({left_out or 'it is empty'}).")
+            found += images
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such image or folder.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -175,6 +176,10 @@ class TipAdapterF(CacheTrainer):
     def build_head(self) -> Cache:
         """Return the cache, to be trained."""
         return Cache(*self.build_cache())
+
+    def head_of(self, state_dict: Mapping[str, Tensor]) -> Cache:
+        """Return a cache of trained keys."""
+        return Cache(state_dict["keys"], state_dict["labels"])
 
     def cache(self) -> tuple[Tensor, Tensor]:
         """Return the trained keys, and the labels."""

@@ -133,6 +133,27 @@ class VTCLIP(FrozenCLIPTrainer):
             grid={"clip_logit_weight": WEIGHTS},
         )
 
+    def attention(self, features: Features, layer: int = -1) -> Tensor:
+        """Return the weights of a cross-attention over the locations, [B, H, K, S].
+
+        With INCLUDE_GLOBAL the key of the global features, no location, is left out, so that a row
+        sums to less than 1.
+
+        Raises:
+            UserError: there are fewer layers.
+        """
+        layers = self.options.N_LAYERS
+        if not -layers <= layer < layers:
+            raise UserError(f"layer {layer}: the run has {layers}, counted from 0.")
+        _, keys = self._tokens(features)
+        with self._precision():
+            weights = self.head.attention_weights(self.text_features, keys, layer)
+        return weights[..., int(self.options.INCLUDE_GLOBAL) :]
+
+    def resolved_options(self) -> dict[str, Any]:
+        """Return the options with the precision that PREC auto stands for here."""
+        return {**self.options, "PREC": "amp" if self._amp() else "fp32"}
+
     def load_model(self, directory: StrPath, epoch: int | None = None) -> None:
         """Load the attention module; see the base class."""
         super().load_model(directory, epoch)
@@ -170,7 +191,9 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def _precision(self) -> AbstractContextManager[Any]:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""
+        return autocast(self.device, torch.bfloat16 if self._amp() else None)
+
+    def _amp(self) -> bool:
         wanted = self.options.PREC
         worthwhile = bf16_is_fast(self.device) and self.provider.embed_dim >= WORTH_BF16
-        amp = wanted == "amp" or (wanted == "auto" and worthwhile)
-        return autocast(self.device, torch.bfloat16 if amp else None)
+        return wanted == "amp" or (wanted == "auto" and worthwhile)

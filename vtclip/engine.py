@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from dassl.data import DataManager
-from dassl.engine import TrainerX
+from dassl.engine import TrainerBase, TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
 from dassl.utils import set_random_seed
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from vtclip import checkpoints
 from vtclip.backbones import VisualTokens
 from vtclip.checkpointing import Checkpointing
 from vtclip.config import check_cfg
@@ -42,6 +43,15 @@ from vtclip.results import Search, write_result
 from vtclip.run_features import RunFeatures, build_provider
 from vtclip.run_folder import finished_result, locked
 from vtclip.run_record import identity_of_run, record_of_run, write_run_files
+from vtclip.saved_model import (
+    FITTED,
+    HEAD,
+    TENSORS_FILE,
+    TEXT_FEATURES,
+    SavedModel,
+    model_of_run,
+    write_model,
+)
 from vtclip.schedule import build_scheduler, fused
 from vtclip.stopwatch import Stopwatch
 
@@ -76,6 +86,14 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         """Return the module to train step by step, None for none."""
         return None
 
+    def head_of(self, state_dict: Mapping[str, Tensor]) -> nn.Module | None:
+        """Return a module that takes the tensors of a trained one; no training image is read.
+
+        Args:
+            state_dict: the tensors, for methods where they decide the shape of the module.
+        """
+        return self.build_head()
+
     def fit(self) -> Mapping[str, Tensor]:
         """Return what the method works out from training images at once, as named tensors.
 
@@ -96,6 +114,25 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
     def search(self) -> Search | None:
         """Choose hyper-parameters on validation, after training; None where there are none."""
         return None
+
+    def attention(self, features: Features, layer: int = -1) -> Tensor:
+        """Return where the texts look: weights [B, H, K, S] of a batch of features.
+
+        Args:
+            features: on `device`, with spatial features.
+            layer: which cross-attention; -1 is the last one.
+
+        Raises:
+            UserError: the method has no such attention, or not so many layers.
+        """
+        raise UserError(
+            f"{type(self).__name__}: its texts do not look at the image, so there is no attention "
+            "to show; name a run of a method such as VTCLIP."
+        )
+
+    def resolved_options(self) -> dict[str, Any]:
+        """Return the options of the method, with what "auto" stands for on this machine."""
+        return dict(self.options)
 
     def build_optimizer(self, head: nn.Module) -> torch.optim.Optimizer:
         """Return the optimizer of the head, by the OPTIM node."""
@@ -129,6 +166,41 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         """
         self.stopwatch = Stopwatch("features", "train", "search", "test")
         super().__init__(resolve_epochs(cfg, type(self)))
+
+    @classmethod
+    def restored(
+        cls, model: SavedModel, cfg: CfgNode, provider: FeatureProvider, device: torch.device
+    ) -> FrozenCLIPTrainer:
+        """Return the trainer of a finished run as it was tested, without any data.
+
+        Args:
+            model: of the run.
+            cfg: with the values of `model.config`.
+            provider: has the backbone of the run, and no images.
+            device: where logits are computed.
+
+        Raises:
+            UserError: a tensor does not fit the method.
+        """
+        trainer = cls.__new__(cls)
+        TrainerBase.__init__(trainer)
+        trainer.cfg, trainer.provider, trainer.device = cfg, provider, device
+        trainer.options = cfg.TRAINER.get(cls.option_node(), CfgNode())
+        trainer.classnames, trainer.templates = model.classnames, tuple(model.templates)
+        trainer.scale, trainer.selected_params = model.scale, dict(model.selected_params)
+        trainer.text_features = model.tensors[TEXT_FEATURES].to(device)
+        sizes = {"K": len(model.classnames), "D": model.embed_dim}
+        state_dict, fitted = model.part(HEAD), model.part(FITTED)
+        place = Path(TENSORS_FILE)
+        checkpoints.check_fitted(place, fitted or state_dict, cls.FITTED, sizes)
+        trainer.fitted = {name: value.to(device) for name, value in fitted.items()}
+        trainer.head = trainer.head_of(state_dict)
+        if trainer.head is not None:
+            content = {"state_dict": state_dict}
+            checkpoints.load_into(trainer.head, content, place, f"TRAINER.{model.trainer.upper()}")
+            trainer.register_model("head", trainer.head.to(device))
+        trainer.set_model_mode("eval")
+        return trainer
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that cannot work, before anything is read.
@@ -311,6 +383,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
                 self.write_scalar(f"{split}/{name}", value, self.epoch)
         if final:
             write_run_files(self)
+            if not self.evaluated:
+                write_model(Path(self.output_dir), model_of_run(self))
             record = record_of_run(self, split, results, zero_shot_correct)
             write_result(Path(self.output_dir), record)
         return float(results["accuracy"])

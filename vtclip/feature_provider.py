@@ -36,10 +36,12 @@ class FeatureProvider(Protocol):
         scale: the exponentiated logit scale.
         embed_dim: D.
         backbone_dim: C of spatial features before the joint space.
+        precision: arithmetic of the backbone, "fp32", "bf16" or "fp16".
     """
 
     backbone_name: str
     fingerprint: str
+    precision: str
     scale: float
     embed_dim: int
     backbone_dim: int
@@ -84,6 +86,7 @@ class ImageProvider:
         self.scale = float(backbone.logit_scale)
         self.embed_dim = backbone.embed_dim
         self.backbone_dim = backbone.backbone_dim
+        self.precision: str = self.encoding.precision
 
     def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
@@ -140,6 +143,8 @@ class BankProvider:
         self.embed_dim: int = self.bank.text.shape[1]
         spatial = self.bank.test.spatial_features
         self.backbone_dim: int = self.embed_dim if spatial is None else spatial.shape[2]
+        # whatever they were computed in, they are float32 in the file
+        self.precision: str = "fp32"
 
     def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """Return the bank's text features [K, D], normalised; it has no others.

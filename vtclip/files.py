@@ -39,6 +39,11 @@ def user_path(text: str, name: str) -> Path:
     return path
 
 
+def printable(path: str | Path) -> str:
+    """Return `path` as text that can be written as UTF-8; other bytes are shown as \\xNN."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` that takes its name when the block ends well.

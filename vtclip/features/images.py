@@ -136,6 +136,24 @@ def image_batches(
             yield batch
 
 
+def readable_batches(
+    files: ImageFiles, batch_size: int, *, workers: int
+) -> Iterator[list[Tensor | UserError]]:
+    """Yield the images in batches, each a tensor [3, H, W] or the reason why it cannot be read.
+
+    Args:
+        files: the images.
+        batch_size: images per batch.
+        workers: processes that read ahead; 0 reads in this one.
+
+    Raises:
+        UserError: a worker process was killed.
+    """
+    loader = DataLoader(files, batch_size, num_workers=workers, collate_fn=list)
+    with lost_workers_in_one_line():
+        yield from loader
+
+
 def _collate(items: Sequence[Tensor | UserError]) -> Tensor | UserError:
     tensors = []
     for item in items:

@@ -64,18 +64,31 @@ def decode_image(content: bytes, path: Path) -> Image.Image:
             # given from half of the limit on, where large photographs are
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                _check_size(image, path)
-                if image.mode == "F":
-                    return _from_floats(np.asarray(image, np.float64), path)
-                if image.mode.startswith("I"):
-                    return _from_integers(image, path)
-                return image.convert("RGB")
+                return to_rgb(image, path)
     except UnidentifiedImageError:
         raise UserError(f"{path}: not an image of the formats {', '.join(FORMATS)}.") from None
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except _DAMAGE as error:
         raise UserError(f"{path}: damaged image ({str(error) or type(error).__name__}).") from error
+
+
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Return an image of any mode as 8-bit RGB (see :func:`decode_image`).
+
+    Args:
+        image: an opened or a made one.
+        path: the file, or a name for messages.
+
+    Raises:
+        UserError: it is too large, or has values of an unknown range.
+    """
+    _check_size(image, path)
+    if image.mode == "F":
+        return _from_floats(np.asarray(image, np.float64), path)
+    if image.mode.startswith("I"):
+        return _from_integers(image, path)
+    return image.convert("RGB")
 
 
 def _check_size(image: Image.Image, path: Path) -> None:

@@ -171,12 +171,27 @@ class VisualGuidedAttention(nn.Module):
         """
         texts = self._shared_texts(text_features)
         spatial_features = self._normalize(spatial_features)
-        attended, queries = self._attend(texts, spatial_features)
+        attended, queries = self._attend(texts, spatial_features, self._decoder)
         guided = self._add_residual(texts.start, attended)
         if not need_weights:
             return guided
         attention = self._decoder[-1].cross_attention
         return guided, attention.attention_weights(queries, spatial_features)
+
+    def attention_weights(
+        self, text_features: Tensor, spatial_features: Tensor, layer: int = -1
+    ) -> Tensor:
+        """Return the weights [B, H, K, S] of the cross-attention of a layer.
+
+        Args:
+            text_features, spatial_features: as for :meth:`forward`.
+            layer: counted from 0, or from the last one as -1.
+        """
+        spatial_features = self._normalize(spatial_features)
+        last = layer % len(self.layers)
+        layers = self._decoder[: last + 1]
+        _, queries = self._attend(self._shared_texts(text_features), spatial_features, layers)
+        return layers[-1].cross_attention.attention_weights(queries, spatial_features)
 
     def logits(
         self,
@@ -261,9 +276,15 @@ class VisualGuidedAttention(nn.Module):
         mixed = self._decoder[0].self_attend(start)
         return SharedTexts(start, mixed, self._decoder[0].project_queries(mixed))
 
-    def _attend(self, texts: SharedTexts, spatial_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `Attend(T, F)` [B, K, D], and the queries of the last layer [B or 1, K, D]."""
-        first, *others = self._decoder
+    def _attend(
+        self, texts: SharedTexts, spatial_features: Tensor, layers: Sequence[DecoderLayer]
+    ) -> tuple[Tensor, Tensor]:
+        """Return what some first layers make of the texts, and the queries of the last of them.
+
+        Returns:
+            `Attend(T, F)` [B, K, D], and the queries [B or 1, K, D].
+        """
+        first, *others = layers
         queries = texts.queries
         x = first.cross_attend(texts.mixed, queries, spatial_features)
         for layer in others:
@@ -288,7 +309,7 @@ class VisualGuidedAttention(nn.Module):
     ) -> Tensor:
         def logits_of(texts: Sequence[Tensor], g: Tensor, spatial: Tensor) -> Tensor:
             shared = SharedTexts(*texts)
-            attended, _ = self._attend(shared, self._normalize(spatial))
+            attended, _ = self._attend(shared, self._normalize(spatial), self._decoder)
             guided = self._add_residual(shared.start, attended)
             return visual_guided_logits(g, guided, scale, fast=self.fast)
 

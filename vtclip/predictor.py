@@ -1,0 +1,262 @@
+"""A finished run at work: classes of new images, and where its texts look."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from dassl.config import get_cfg_default
+from PIL import Image
+from torch import Tensor
+
+from vtclip.backbones import build_backbone
+from vtclip.config import check_cfg, extend_cfg, merge_values
+from vtclip.engine import FrozenCLIPTrainer
+from vtclip.errors import UserError
+from vtclip.evaluation import check_finite
+from vtclip.feature_provider import ImageProvider
+from vtclip.features import Encoding, Features, encode_batch, resolve_precision
+from vtclip.features.images import ImageFiles, readable_batches
+from vtclip.features.keys import require_file
+from vtclip.features.pixels import decode_image, to_rgb
+from vtclip.method import registered_methods
+from vtclip.methods.zero_shot import cosine_logits
+from vtclip.plugins import import_modules
+from vtclip.preprocessing import describe_transform, transform_of
+from vtclip.saved_model import MODEL_FILE, SavedModel, find_model, read_model
+
+Picture = str | Path | Image.Image
+BATCH_SIZE = 64
+
+
+class Guess(NamedTuple):
+    """A class and its probability, 0 to 1."""
+
+    classname: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one image.
+
+    Attributes:
+        top: the most probable classes, the best one first.
+        zero_shot: the class that zero-shot CLIP takes, by the same text features.
+    """
+
+    top: tuple[Guess, ...]
+    zero_shot: Guess
+
+    @property
+    def classname(self) -> str:
+        """The most probable class."""
+        return self.top[0].classname
+
+    @property
+    def probability(self) -> float:
+        """Its probability, 0 to 1."""
+        return self.top[0].probability
+
+
+class Predictor:
+    """A finished run with its backbone, ready for images; see :func:`load_predictor`.
+
+    Attributes:
+        folder: of the run.
+        trainer: the method as it was tested.
+        model: what the folder holds.
+        classnames: of the K classes, in the order of labels.
+    """
+
+    def __init__(
+        self, folder: Path, trainer: FrozenCLIPTrainer, model: SavedModel, encoding: Encoding
+    ) -> None:
+        self.folder = folder
+        self.trainer = trainer
+        self.model = model
+        self.classnames = model.classnames
+        self._encoding = encoding
+
+    def predict(self, images: Sequence[Picture], top: int = 5) -> list[Prediction]:
+        """Return the classes of images, in their order.
+
+        Args:
+            images: files, or images of PIL in any mode and size.
+            top: how many classes each, at least 1.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        batches = (images[at : at + BATCH_SIZE] for at in range(0, len(images), BATCH_SIZE))
+        return [
+            prediction
+            for batch in batches
+            for prediction in self._classify(torch.stack([*map(self._tensor, batch)]), top)
+        ]
+
+    def stream(
+        self, paths: Sequence[Path], top: int = 5, *, batch_size: int = BATCH_SIZE, workers: int = 0
+    ) -> Iterator[Prediction | UserError]:
+        """Yield the classes of image files, or why a file cannot be read, in their order.
+
+        Args:
+            paths: the files.
+            top: how many classes each, at least 1.
+            batch_size: images encoded at once.
+            workers: processes that read ahead; 0 reads in this one.
+        """
+        files = ImageFiles(paths, self._encoding)
+        for batch in readable_batches(files, batch_size, workers=workers):
+            images = [item for item in batch if isinstance(item, Tensor)]
+            found = iter(self._classify(torch.stack(images), top) if images else [])
+            for item in batch:
+                yield next(found) if isinstance(item, Tensor) else item
+
+    def attention(self, images: Sequence[Picture], layer: int = -1) -> Tensor:
+        """Return where the texts look, as weights over the grid of locations.
+
+        Args:
+            images: files, or images of PIL.
+            layer: which cross-attention; -1 is the last one.
+
+        Returns:
+            [B, H, K, h, w] for B images, H heads and K classes, over the part of each image that
+            :meth:`seen` returns. They sum to 1 over the grid, unless the run has a key beside it.
+
+        Raises:
+            UserError: the method has no such attention, the locations are no square grid, or an
+                image cannot be read.
+        """
+        with torch.no_grad():
+            features = self.features(images)
+            weights = self.trainer.attention(features, layer).cpu()
+        side = round(weights.shape[-1] ** 0.5)
+        if side**2 != weights.shape[-1]:
+            raise UserError(
+                f"{self.folder}: backbone {self.model.backbone} has {weights.shape[-1]} locations, "
+                "which are no square grid to draw on."
+            )
+        return weights.unflatten(-1, (side, side))
+
+    def features(self, images: Sequence[Picture]) -> Features:
+        """Return the features of images, on the device of the run.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        return encode_batch(torch.stack([*map(self._tensor, images)]), self._encoding)
+
+    def seen(self, image: Picture) -> Image.Image:
+        """Return the part of an image that the backbone sees, in the image's own resolution.
+
+        That is the square in the middle (Dassl's test transform).
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        rgb = _open(image)
+        side = min(rgb.size)
+        left, upper = (rgb.width - side) // 2, (rgb.height - side) // 2
+        return rgb.crop((left, upper, left + side, upper + side))
+
+    def _tensor(self, image: Picture) -> Tensor:
+        return self._encoding.transform(_open(image))
+
+    @torch.no_grad()
+    def _classify(self, images: Tensor, top: int) -> list[Prediction]:
+        features = encode_batch(images, self._encoding)
+        trainer = self.trainer
+        logits = trainer.logits(features)
+        check_finite(trainer, logits)
+        zero_shot = cosine_logits(features.global_features, trainer.text_features, trainer.scale)
+        return [
+            Prediction(self._guesses(row, top), self._guesses(other, 1)[0])
+            for row, other in zip(logits.softmax(-1), zero_shot.softmax(-1), strict=True)
+        ]
+
+    def _guesses(self, probabilities: Tensor, top: int) -> tuple[Guess, ...]:
+        best = probabilities.topk(min(top, len(self.classnames)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return tuple(Guess(self.classnames[label], value) for label, value in pairs)
+
+
+def load_predictor(
+    run: str | Path, *, backbone: str = "", device: str = "", plugins: Sequence[str] = ()
+) -> Predictor:
+    """Load a finished run.
+
+    What is printed on the way goes to standard error.
+
+    Args:
+        run: its folder, wherever it was moved to.
+        backbone: name or file of the backbone, where the one of the run is elsewhere now.
+        device: "cpu" or "cuda"; empty: CUDA where there is one.
+        plugins: modules that register the method or the backbone of the run.
+
+    Raises:
+        UserError: the folder holds no finished run, or the backbone is missing or another one.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        import_modules(["trainers"], plugins)
+        folder = find_model(Path(run).expanduser())
+        model = read_model(folder)
+        return _assemble(folder, model, backbone, torch.device(device or _best_device()))
+
+
+def _assemble(folder: Path, model: SavedModel, backbone: str, device: torch.device) -> Predictor:
+    path = folder / MODEL_FILE
+    if not model.from_images:
+        raise UserError(
+            f"{path}: of a run on a file of features, which has no backbone to read images with."
+        )
+    method = registered_methods().get(model.trainer)
+    if method is None:
+        raise UserError(
+            f"{path}: of method {model.trainer}, which is not known here; --plugin names the "
+            "module that registers it."
+        )
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    chosen = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
+    merge_values(cfg, {**model.config, **chosen, "TRAINER.NAME": model.trainer}, f"{path}: ")
+    check_cfg(cfg)
+    cfg.freeze()
+    encoder = build_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.ACTIVATION).to(device)
+    if encoder.fingerprint != model.backbone_fingerprint:
+        raise UserError(
+            f"MODEL.BACKBONE.NAME: {cfg.MODEL.BACKBONE.NAME} has other weights than {path} was "
+            "trained on; --backbone names a backbone or the file of its weights."
+        )
+    method = cast("type[FrozenCLIPTrainer]", method)
+    transform = transform_of(cfg, is_train=False)
+    described = describe_transform(cfg, is_train=False)
+    # fp16 of a GPU is no arithmetic of a CPU
+    foreign = cfg.FEATURES.PRECISION == "fp16" and device.type == "cpu"
+    precision = resolve_precision("fp32" if foreign else cfg.FEATURES.PRECISION, device)
+    # the kind of spatial features is an option of the method, so it is asked for it
+    encoding = Encoding(encoder, transform, described, tokens=None, precision=precision)
+    provider = ImageProvider(encoding, (transform, described), {}, None, "content", BATCH_SIZE, 0)
+    trainer = method.restored(model, cfg, provider, device)
+    encoding = Encoding(encoder, transform, described, tokens=trainer.tokens(), precision=precision)
+    return Predictor(folder, trainer, model, encoding)
+
+
+def _open(image: Picture) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return to_rgb(image, Path("image"))
+    path = Path(image)
+    try:
+        require_file(path)
+        return decode_image(path.read_bytes(), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
