@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from datasets.listing import named_images
     from vtclip.errors import UserError
-    from vtclip.predictions import PRINTERS, read_rows
+    from vtclip.prediction_formats import PRINTERS, read_rows
     from vtclip.predictor import load_predictor
 
     paths = named_images(args.images)
