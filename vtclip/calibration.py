@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 BINS = 15
-# beyond these a temperature says that there is none: every image right, or nothing learnt
-LOWEST_TEMPERATURE = 0.01
-HIGHEST_TEMPERATURE = 100.0
+# far wider than any scale of logits; a linear probe with a strong penalty has logits near 1e-5
+LOWEST_TEMPERATURE = 1e-8
+HIGHEST_TEMPERATURE = 1e8
 _TOLERANCE = 1e-10
 _MOST_STEPS = 100
 
@@ -70,8 +70,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float | None:
         labels: [N], int64.
 
     Returns:
-        T, or None where the lowest NLL is not between LOWEST_TEMPERATURE and HIGHEST_TEMPERATURE,
-        as where every image is classified correctly: the surer, the better, without end.
+        T, or None where there is none between LOWEST_TEMPERATURE and HIGHEST_TEMPERATURE: where
+        every image is classified correctly, the surer, the better, without end; where labels have
+        no more than an average logit, the less sure.
 
     Raises:
         ValueError: no images.

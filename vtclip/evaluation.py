@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from vtclip.calibration import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, fit_temperature
+from vtclip.calibration import fit_temperature
 from vtclip.errors import UserError
 from vtclip.overlap import describe_overlap
 from vtclip.predictions import Predictions
@@ -78,8 +78,9 @@ def temperature_of_run(trainer: FrozenCLIPTrainer, split: str) -> Temperature:
         )
     value = fit_temperature(logits, labels)
     if value is None:
-        limits = f"{LOWEST_TEMPERATURE:g} and {HIGHEST_TEMPERATURE:g}"
-        return Temperature(None, images, reason=f"no temperature between {limits} is the best one")
+        return Temperature(
+            None, images, reason="no best one: the validation images are all right, or as by chance"
+        )
     return Temperature(value, images)
 
 
