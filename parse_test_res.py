@@ -32,7 +32,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ci95", action="store_true", help="print the 95 %% interval, not the deviation"
     )
-    parser.add_argument("--keyword", default="accuracy", help="accuracy (default), macro_f1, error")
+    parser.add_argument(
+        "--keyword",
+        "--metrics",
+        default="accuracy",
+        help="accuracy (default), macro_f1, error, ece, nll, or ece_scaled and nll_scaled at the "
+        "temperature fitted on validation; several with commas: accuracy,ece,nll",
+    )
     seeds = parser.add_argument_group("folders of seeds")
     seeds.add_argument("--multi-exp", action="store_true", help="several folders of seeds")
     seeds.add_argument("--test-log", action="store_true", help="logs of tests without training")
@@ -83,23 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_table(args: argparse.Namespace, interval: str) -> None:
-    from vtclip.tables.benchmark_table import load_results
-    from vtclip.tables.layout import footnotes
+    from vtclip.tables.benchmark_table import load_tables
+    from vtclip.tables.metrics import keywords_of
     from vtclip.tables.published import PUBLISHED_FILE
-    from vtclip.tables.render import render
+    from vtclip.tables.render import all_footnotes, render_all
 
     published = None
     if args.published is not None:
         published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
-    data = load_results(Path(args.directory), args.keyword, interval, published, args.mix)
+    keywords = keywords_of(args.keyword)
+    data = load_tables(Path(args.directory), keywords, interval, published, args.mix)
     output_format = args.format or "text"
-    print(render(data, output_format, args.rows or "methods"))
+    print(render_all(data, output_format, args.rows or "methods"))
     if output_format == "csv":  # notes are not CSV
-        for line in footnotes(data):
+        for line in all_footnotes(data):
             print(line, file=sys.stderr)
     else:
-        for sentence in data.warnings:  # seen even where the table goes to a file
-            print(f"warning: {sentence}", file=sys.stderr)
+        for line in all_footnotes(data):
+            if line.startswith("warning: "):  # seen even where the table goes to a file
+                print(line, file=sys.stderr)
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vtclip import checkpoints
 from vtclip.errors import UserError
 from vtclip.protocol import EVALUATION_KEYS, run_settings
-from vtclip.results import RESULT_FILE, Search, read_result
+from vtclip.results import RESULT_FILE, Search, Temperature, read_result
 from vtclip.schedule import fused
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Checkpointing:
     fitted: dict[str, Tensor]
     search_result: Search | None
     selected_params: dict[str, float]
+    recalled_temperature: Temperature | None
     evaluated: str
     epoch: int
     max_epoch: int
@@ -111,7 +112,7 @@ class Checkpointing:
         if directory and not self._trains:
             self._load_fitted(Path(directory) / FITTED, origin)
             self.evaluated = str(Path(directory).absolute())
-            self._recall(Path(directory) / RESULT_FILE)
+            self._recall(Path(directory) / RESULT_FILE, final=epoch is None)
 
     def _load_head(self, model: nn.Module, content: dict[str, Any], path: Path) -> None:
         checkpoints.check_fitted(path, content["state_dict"], self.FITTED, self._sizes())
@@ -131,12 +132,18 @@ class Checkpointing:
         self.fitted = {name: value.to(self.device) for name, value in content["state_dict"].items()}
         print(f"Load {path}")
 
-    def _recall(self, path: Path) -> None:
-        """Take over what the evaluated run chose; a new search might see other images."""
+    def _recall(self, path: Path, final: bool) -> None:
+        """Take over what the evaluated run chose; a new search might see other images.
+
+        Args:
+            path: the result of that run.
+            final: whether its final model is evaluated, which its temperature is of.
+        """
         if path.is_file():
             result = read_result(path)
             self.search_result = result.search
             self.selected_params = dict(result.search.chosen) if result.search else {}
+            self.recalled_temperature = result.temperature if final else None
 
     def resume_model_if_exist(self, directory: StrPath) -> int:
         """Go on from what an unfinished run left; return the epoch to start with.

@@ -63,6 +63,7 @@ class DescribedDataset(Protocol):
             takes class names, and must not be trained on.
         few_shot_lists: "train" and "val", each [(path relative to the data root, label, class
             name), ...].
+        test_list: the same of the test images.
         feature_bank: features in place of images (see :class:`datasets.feature_bank.Bank`).
     """
 
@@ -70,6 +71,7 @@ class DescribedDataset(Protocol):
     comparable: bool
     test_only: bool
     few_shot_lists: dict[str, Any]
+    test_list: Any
     feature_bank: Any
 
 
@@ -82,7 +84,7 @@ class DatasetFacts:
         classnames: of the K classes, in the order of labels.
         template: prompt template with one {}.
         root: the data root, absolute.
-        few_shot_lists: see :class:`DescribedDataset`.
+        few_shot_lists, test_list: see :class:`DescribedDataset`.
         comparable: False where the split is not the official one.
         feature_bank: features in place of images, None for images.
     """
@@ -92,6 +94,7 @@ class DatasetFacts:
     template: str
     root: Path
     few_shot_lists: dict[str, list[Entry]]
+    test_list: list[Entry]
     comparable: bool = True
     feature_bank: Any = field(default=None, repr=False)
 
@@ -101,6 +104,14 @@ class DatasetFacts:
             split: digest_of(entries) if entries else ""
             for split, entries in self.few_shot_lists.items()
         }
+
+    def paths(self, split: str) -> list[str]:
+        """Return the path of each image of a split, relative to the data root, in order.
+
+        That of a row of a file of features is FILE#ARRAY[ROW].
+        """
+        entries = self.test_list if split == "test" else self.few_shot_lists[split]
+        return [path for path, _, _ in entries]
 
 
 def describe_dataset(dataset: DasslDataset, cfg: CfgNode) -> DatasetFacts:
@@ -116,9 +127,9 @@ def describe_dataset(dataset: DasslDataset, cfg: CfgNode) -> DatasetFacts:
     classnames = [str(name) for name in dataset.classnames]
     if not isinstance(dataset, DescribedDataset):
         own = TEMPLATES.get(cfg.DATASET.NAME, TEMPLATES["ImageNet"])
-        lists = {split: [_entry(item, root) for item in items[split]] for split in ("train", "val")}
+        lists = {split: [_entry(item, root) for item in items[split]] for split in SPLITS}
         template = check_template(cfg.DATASET.TEMPLATE or own)
-        return DatasetFacts(items, classnames, template, root, lists)
+        return DatasetFacts(items, classnames, template, root, lists, lists.pop("test"))
     if dataset.test_only:
         items["train"] = []
     return DatasetFacts(
@@ -127,6 +138,7 @@ def describe_dataset(dataset: DasslDataset, cfg: CfgNode) -> DatasetFacts:
         check_template(cfg.DATASET.TEMPLATE or dataset.template),
         root,
         dict(dataset.few_shot_lists),
+        list(dataset.test_list),
         dataset.comparable,
         dataset.feature_bank,
     )

@@ -32,17 +32,24 @@ from vtclip.checkpointing import Checkpointing
 from vtclip.config import check_cfg
 from vtclip.dataset_facts import describe_dataset
 from vtclip.errors import UserError
-from vtclip.evaluation import evaluate
+from vtclip.evaluation import evaluate, temperature_of_run
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
 from vtclip.method import MethodFacts
 from vtclip.overlap import describe_overlap, overlap_of_run
+from vtclip.predictions import remove_predictions
 from vtclip.prompts import templates_for
 from vtclip.protocol import optimizer_departures, resolve_epochs
-from vtclip.results import Search, write_result
+from vtclip.results import Search, Temperature, write_result
 from vtclip.run_features import RunFeatures, build_provider
 from vtclip.run_folder import finished_result, locked
-from vtclip.run_record import identity_of_run, record_of_run, write_run_files
+from vtclip.run_record import (
+    calibration_lines,
+    identity_of_run,
+    record_of_run,
+    write_predictions_of_run,
+    write_run_files,
+)
 from vtclip.saved_model import (
     FITTED,
     HEAD,
@@ -255,6 +262,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         self.search_result: Search | None = None
         self.selected_params: dict[str, float] = {}
         self.fitted: dict[str, Tensor] = {}
+        self.recalled_temperature: Temperature | None = None
         self.evaluated = ""
         self.fits = type(self).fit is not FrozenCLIPTrainer.fit
         self._trains = False
@@ -302,6 +310,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
             self.data.require("val")
             self._require_apart("val")
         super().before_train()
+        remove_predictions(Path(self.output_dir))
         write_run_files(self)
         if self.head is not None:
             self.train_loader_x = self.data.loader("train")
@@ -359,7 +368,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
-        """Evaluate on a split; without one, finally, on TEST.SPLIT, which writes result.json.
+        """Evaluate on a split; without one, finally, on TEST.SPLIT, which writes the results.
 
         Returns:
             The accuracy in percent.
@@ -377,16 +386,20 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
             self._search()
         print(f"Evaluate on the *{split}* set")
         with self.stopwatch("test"):
-            results, zero_shot_correct = evaluate(self, self.data.loader(split))
+            temperature = temperature_of_run(self, split) if final else Temperature()
+            loader = self.data.loader(split)
+            results, predictions = evaluate(self, loader, temperature.value)
         for name, value in results.items():
             if isinstance(value, float):
                 self.write_scalar(f"{split}/{name}", value, self.epoch)
         if final:
             write_run_files(self)
+            write_predictions_of_run(self, split, predictions)
             if not self.evaluated:
                 write_model(Path(self.output_dir), model_of_run(self))
-            record = record_of_run(self, split, results, zero_shot_correct)
+            record = record_of_run(self, split, results, predictions, temperature)
             write_result(Path(self.output_dir), record)
+            print(calibration_lines(record))
         return float(results["accuracy"])
 
     def model_inference(self, input: Features) -> Tensor:

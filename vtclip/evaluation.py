@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from vtclip.calibration import fit_temperature
 from vtclip.errors import UserError
+from vtclip.overlap import describe_overlap
+from vtclip.predictions import Predictions
+from vtclip.results import Temperature
 
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
 
 
-def evaluate(trainer: FrozenCLIPTrainer, loader: Iterable[Any]) -> tuple[dict[str, Any], int]:
+def evaluate(
+    trainer: FrozenCLIPTrainer, loader: Iterable[Any], temperature: float | None = None
+) -> tuple[dict[str, Any], Predictions]:
     """Score the batches of a split.
 
+    Args:
+        trainer: in evaluation mode.
+        loader: the batches.
+        temperature: of a second set of probabilities, None for none.
+
     Returns:
-        What Dassl's evaluator makes of them, and the number of images that zero-shot CLIP
-        classifies correctly.
+        What Dassl's evaluator makes of them, and the predictions.
 
     Raises:
         UserError: a score is not finite, so that no accuracy can be told.
     """
     trainer.evaluator.reset()
-    zero_shot_correct = 0
+    parts = []
     # to the terminal itself: the log has no use for a bar
     for batch in tqdm(loader, disable=None, desc="test"):
         features, label = trainer.parse_batch_train(batch)
@@ -34,8 +45,62 @@ def evaluate(trainer: FrozenCLIPTrainer, loader: Iterable[Any]) -> tuple[dict[st
         check_finite(trainer, logits)
         trainer.evaluator.process(logits, label)
         zero_shot = F.normalize(features.global_features, dim=-1) @ trainer.text_features.T
-        zero_shot_correct += int((zero_shot.argmax(1) == label).sum())
-    return trainer.evaluator.evaluate(), zero_shot_correct
+        parts.append(Predictions.of(logits, label, zero_shot, temperature))
+    return trainer.evaluator.evaluate(), Predictions.cat(parts)
+
+
+def temperature_of_run(trainer: FrozenCLIPTrainer, split: str) -> Temperature:
+    """Return the temperature that validation images give a method; test images have no part in it.
+
+    An evaluation takes over that of the run it evaluates, as it does what was searched. Validation
+    images that cannot be read cost the run its temperature, not its result.
+
+    Args:
+        trainer: in evaluation mode, after its search.
+        split: the one to be tested.
+
+    Returns:
+        Without the scores of the split (see :func:`scaled`); with a reason where there is none.
+    """
+    recalled = trainer.recalled_temperature
+    if recalled is not None and recalled.value is not None and split == "test":
+        return Temperature(recalled.value, recalled.images)
+    if reason := _no_validation(trainer, split):
+        return Temperature(reason=reason)
+    try:
+        logits, labels = trainer.scores("val", trainer.logits)
+    except UserError as error:
+        return Temperature(reason=str(error))
+    images = len(labels)
+    if not logits.isfinite().all():
+        return Temperature(
+            None, images, reason="the scores of the validation images are not finite"
+        )
+    value = fit_temperature(logits, labels)
+    if value is None:
+        return Temperature(
+            None, images, reason="no best one: the validation images are all right, or as by chance"
+        )
+    return Temperature(value, images)
+
+
+def scaled(temperature: Temperature, predictions: Predictions) -> Temperature:
+    """Return a temperature with the scores of predictions that were made at it."""
+    scores = predictions.scaled_calibration()
+    return temperature if scores is None else replace(temperature, ece=scores[0], nll=scores[1])
+
+
+def _no_validation(trainer: FrozenCLIPTrainer, split: str) -> str:
+    """Return why no temperature can be fitted, "" where it can."""
+    if not trainer.uses_shots:
+        return f"{trainer.cfg.TRAINER.NAME} uses no few-shot images"
+    if trainer.cfg.TRAINER.TRANSFER:
+        return "the validation images are of other classes than those trained on"
+    if split == "val":
+        return "the validation images are those tested"
+    if not trainer.facts.items["val"]:
+        return "no validation images"
+    return describe_overlap(trainer.overlap["val"], "val", "test")
 
 
 def check_finite(trainer: FrozenCLIPTrainer, logits: Tensor) -> None:

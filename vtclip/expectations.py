@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,23 @@ def mapping_of(item: Expectation) -> Expectation:
     )
 
 
+def record_of(fields: Mapping[str, Expectation]) -> Expectation:
+    """Expect an object with just these fields, each with a value as it expects."""
+    return Expectation(
+        f"an object of {', '.join(fields)}",
+        lambda v: (
+            isinstance(v, dict)
+            and v.keys() == fields.keys()
+            and all(expected.holds(v[name]) for name, expected in fields.items())
+        ),
+    )
+
+
+def or_null(expected: Expectation) -> Expectation:
+    """Expect null or what `expected` does."""
+    return Expectation(f"{expected.words} or null", lambda v: v is None or expected.holds(v))
+
+
 def _is_text(value: Any) -> bool:
     # half of a surrogate pair cannot be printed, and no path has a NUL
     return isinstance(value, str) and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
@@ -90,6 +107,8 @@ PERCENTAGE = number(0, 100, "a percentage")
 NUMBER = number(-sys.float_info.max, sys.float_info.max, "a finite number")
 # up to where sums of many are finite too
 AMOUNT = number(0, 1e15, "a number between 0 and 1e15")
+# logits may be as large as float32 goes
+NATS = number(0, 1e40, "a number between 0 and 1e40")
 TRUE_OR_FALSE = Expectation("true or false", lambda v: isinstance(v, bool))
 OBJECT_OR_NULL = Expectation("an object or null", lambda v: v is None or isinstance(v, dict))
 SETTING = Expectation("a value of the configuration", _is_setting)

@@ -122,7 +122,7 @@ class Predictor:
         """Return where the texts look, as weights over the grid of locations.
 
         Args:
-            images: files, or images of PIL.
+            images: files, or images of PIL, as many as fit in memory at once.
             layer: which cross-attention; -1 is the last one.
 
         Returns:
@@ -133,9 +133,12 @@ class Predictor:
             UserError: the method has no such attention, the locations are no square grid, or an
                 image cannot be read.
         """
-        with torch.no_grad():
-            features = self.features(images)
-            weights = self.trainer.attention(features, layer).cpu()
+        return self.attention_of(self.features(images), layer)
+
+    @torch.no_grad()
+    def attention_of(self, features: Features, layer: int = -1) -> Tensor:
+        """Return the same as :meth:`attention` for features of images."""
+        weights = self.trainer.attention(features, layer).float().cpu()
         side = round(weights.shape[-1] ** 0.5)
         if side**2 != weights.shape[-1]:
             raise UserError(
@@ -169,21 +172,35 @@ class Predictor:
         return self._encoding.transform(_open(image))
 
     @torch.no_grad()
-    def _classify(self, images: Tensor, top: int) -> list[Prediction]:
-        features = encode_batch(images, self._encoding)
+    def probabilities(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Return the probabilities [B, K] of the run and of zero-shot CLIP.
+
+        Raises:
+            UserError: scores are not finite.
+        """
         trainer = self.trainer
         logits = trainer.logits(features)
         check_finite(trainer, logits)
         zero_shot = cosine_logits(features.global_features, trainer.text_features, trainer.scale)
-        return [
-            Prediction(self._guesses(row, top), self._guesses(other, 1)[0])
-            for row, other in zip(logits.softmax(-1), zero_shot.softmax(-1), strict=True)
-        ]
+        return logits.softmax(-1), zero_shot.softmax(-1)
 
-    def _guesses(self, probabilities: Tensor, top: int) -> tuple[Guess, ...]:
+    def guesses(self, probabilities: Tensor, top: int) -> tuple[Guess, ...]:
+        """Return the most probable classes of an image, the best one first.
+
+        Args:
+            probabilities: [K].
+            top: how many, at least 1.
+        """
         best = probabilities.topk(min(top, len(self.classnames)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return tuple(Guess(self.classnames[label], value) for label, value in pairs)
+
+    def _classify(self, images: Tensor, top: int) -> list[Prediction]:
+        found, zero_shot = self.probabilities(encode_batch(images, self._encoding))
+        return [
+            Prediction(self.guesses(row, top), self.guesses(other, 1)[0])
+            for row, other in zip(found, zero_shot, strict=True)
+        ]
 
 
 def load_predictor(

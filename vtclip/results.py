@@ -18,6 +18,7 @@ from vtclip.expectations import (
     LARGEST_INTEGER,
     LINE,
     NAME,
+    NATS,
     NUMBER,
     OBJECT_OR_NULL,
     PERCENTAGE,
@@ -27,7 +28,10 @@ from vtclip.expectations import (
     Expectation,
     list_of,
     mapping_of,
+    number,
     one_of,
+    or_null,
+    record_of,
     whole_number,
 )
 from vtclip.files import read_json, write_json
@@ -60,6 +64,38 @@ class Search:
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """The score of one class.
+
+    Attributes:
+        accuracy: the share of its images that are classified correctly, in percent.
+        count: the number of its images.
+    """
+
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A temperature of the logits, fitted on validation images, and what it does to the test.
+
+    Attributes:
+        value: T, or None where none was fitted.
+        images: the number of validation images that it was fitted on.
+        ece: of softmax(logits / T), as :attr:`Result.ece`.
+        nll: of softmax(logits / T), as :attr:`Result.nll`.
+        reason: why there is no temperature, "" where there is one.
+    """
+
+    value: float | None = None
+    images: int = 0
+    ece: float | None = None
+    nll: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of a run, with everything that decides whether runs may share a table.
 
@@ -87,6 +123,11 @@ class Result:
         versions: of the packages that results depend on.
         overlap: how many "val" and how many "train" images are among those of the test.
         evaluated: the folder of the checkpoint for an evaluation without training, else "".
+        per_class: by class name (see :func:`vtclip.predictions.class_keys`), without classes that
+            have no images; empty in results of earlier versions, as the next three are None.
+        ece: expected calibration error of softmax(logits) in percent, with 15 bins.
+        nll: mean negative log-likelihood of the labels under softmax(logits), in nats.
+        temperature: the same after temperature scaling.
     """
 
     trainer: str
@@ -117,8 +158,11 @@ class Result:
     settings: dict[str, Any]
     dataset_root: str
     evaluated: str = ""
-    per_class: dict[str, float] = field(default_factory=dict)
+    per_class: dict[str, ClassScore] = field(default_factory=dict)
     overlap: dict[str, int] = field(default_factory=dict)
+    ece: float | None = None
+    nll: float | None = None
+    temperature: Temperature | None = None
     schema: int = SCHEMA
 
     @property
@@ -167,10 +211,25 @@ EXPECTED: dict[str, Expectation] = {
     "settings": mapping_of(SETTING),
     "dataset_root": TEXT,
     "evaluated": TEXT,
-    "per_class": mapping_of(PERCENTAGE),
+    "per_class": mapping_of(record_of({"accuracy": PERCENTAGE, "count": whole_number(1)})),
     "overlap": mapping_of(whole_number(0)),
+    "ece": or_null(PERCENTAGE),
+    "nll": or_null(NATS),
+    "temperature": or_null(
+        record_of(
+            {
+                "value": or_null(number(1e-15, 1e15, "a number between 1e-15 and 1e15")),
+                "images": whole_number(0),
+                "ece": or_null(PERCENTAGE),
+                "nll": or_null(NATS),
+                "reason": TEXT,
+            }
+        )
+    ),
     "schema": whole_number(0),
 }
+# what earlier versions did not write
+ADDED = {"ece": None, "nll": None, "temperature": None}
 EXPECTED_OF_SEARCH: dict[str, Expectation] = {
     "split": NAME,
     "grid": mapping_of(list_of(NUMBER)),
@@ -205,6 +264,7 @@ def read_result(path: Path) -> Result:
         raise UserError(
             f"{path}: a result of schema {found}, not of schema {SCHEMA}; run the seed again."
         )
+    raw = ADDED | raw
     problems = _problems(raw, EXPECTED) or _contradictions(raw)
     if problems:
         more = f" and {len(problems) - 4} more problems" if len(problems) > 4 else ""
@@ -212,6 +272,10 @@ def read_result(path: Path) -> Result:
     values = {name: raw[name] for name in EXPECTED}
     if values["search"] is not None:
         values["search"] = Search(**{name: raw["search"][name] for name in EXPECTED_OF_SEARCH})
+    if values["temperature"] is not None:
+        values["temperature"] = Temperature(**values["temperature"])
+    scores = values["per_class"].items()
+    values["per_class"] = {name: ClassScore(**score) for name, score in scores}
     return Result(**values)
 
 
@@ -244,6 +308,14 @@ def _contradictions(raw: dict[str, Any]) -> list[str]:
         return [
             f"accuracy is {accuracy:.2f}%, but {correct} correct of {total} images are "
             f"{100.0 * correct / total:.2f}%"
+        ]
+    scores = raw["per_class"].values()
+    images = sum(score["count"] for score in scores)
+    hits = sum(round(score["accuracy"] * score["count"] / 100) for score in scores)
+    if scores and (hits, images) != (correct, total):
+        return [
+            f"per_class has {hits} correct of {images} images, but correct and total are "
+            f"{correct} of {total}"
         ]
     return []
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import dassl
 
 from vtclip import __version__
+from vtclip.evaluation import scaled
 from vtclip.files import write_json, write_text
+from vtclip.predictions import Predictions, class_keys, write_predictions
 from vtclip.protocol import run_settings
 from vtclip.provenance import peak_memory_mib, settings_digest, versions
-from vtclip.results import SELECTED_LAST, SELECTED_NOTHING, SELECTED_VAL, Result
+from vtclip.results import SELECTED_LAST, SELECTED_NOTHING, SELECTED_VAL, Result, Temperature
 from vtclip.run_folder import run_identity
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def record_of_run(
-    trainer: FrozenCLIPTrainer, split: str, results: Mapping[str, Any], zero_shot_correct: int
+    trainer: FrozenCLIPTrainer,
+    split: str,
+    results: Mapping[str, Any],
+    predictions: Predictions,
+    temperature: Temperature,
 ) -> Result:
     """Return the result of a run that has just been tested.
 
@@ -28,12 +34,14 @@ def record_of_run(
         trainer: after the test.
         split: the split that was tested.
         results: of Dassl's evaluator.
-        zero_shot_correct: images that zero-shot CLIP classified correctly.
+        predictions: of all images of the split.
+        temperature: the one of `predictions.scaled_logs`, or the reason why there is none.
     """
     cfg = trainer.cfg
     total = len(trainer.facts.items[split])
     accuracy = float(results["accuracy"])
     settings = run_settings(cfg)
+    ece, nll = predictions.calibration()
     return Result(
         trainer=cfg.TRAINER.NAME,
         dataset=cfg.DATASET.NAME,
@@ -45,7 +53,7 @@ def record_of_run(
         macro_f1=float(results["macro_f1"]),
         correct=round(accuracy * total / 100),
         total=total,
-        zero_shot_accuracy=100.0 * zero_shot_correct / total,
+        zero_shot_accuracy=predictions.zero_shot_accuracy,
         backbone=trainer.provider.backbone_name,
         backbone_fingerprint=trainer.provider.fingerprint,
         templates=list(trainer.templates),
@@ -63,7 +71,11 @@ def record_of_run(
         settings=settings,
         dataset_root=str(trainer.facts.root),
         evaluated=trainer.evaluated,
+        per_class=predictions.per_class(class_keys(trainer.classnames)),
         overlap={split: len(pairs) for split, pairs in trainer.overlap.items()},
+        ece=ece,
+        nll=nll,
+        temperature=scaled(temperature, predictions),
     )
 
 
@@ -93,6 +105,29 @@ def write_run_files(trainer: FrozenCLIPTrainer) -> None:
     write_text(folder / "config.yaml", trainer.cfg.dump())
     lists = {"digest": trainer.facts.list_digests(), **trainer.facts.few_shot_lists}
     write_json(folder / "few_shot_list.json", lists)
+
+
+def write_predictions_of_run(
+    trainer: FrozenCLIPTrainer, split: str, predictions: Predictions
+) -> None:
+    """Write predictions.csv, where the run has a folder."""
+    if trainer.output_dir:
+        names = class_keys(trainer.classnames)
+        folder = Path(trainer.output_dir)
+        write_predictions(folder, predictions, trainer.facts.paths(split), names)
+
+
+def calibration_lines(result: Result) -> str:
+    """Return what a log says of the probabilities of a run, in the manner of Dassl's results."""
+    lines = [f"* ece: {result.ece:.2f}%", f"* nll: {result.nll:.4f}"]
+    if (found := result.temperature) is not None:
+        lines.append(
+            f"* no temperature: {found.reason}"
+            if found.value is None
+            else f"* temperature: {found.value:.3f}, of {found.images:,} val images; with it ece "
+            f"{found.ece:.2f}%, nll {found.nll:.4f}"
+        )
+    return "\n".join(lines)
 
 
 def _selected_on(trainer: FrozenCLIPTrainer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +12,10 @@ from vtclip.tables.cells import Grid, Row, build_cells
 from vtclip.tables.collect import Collection, Run, collect, without_repeats
 from vtclip.tables.comparability import differences
 from vtclip.tables.layout import TableData
+from vtclip.tables.metrics import METRICS, why_unknown
 from vtclip.tables.names import dataset_order
 from vtclip.tables.published import comparable_datasets, published_cells, read_published
 from vtclip.tables.table_warnings import table_warnings
-
-METRICS = ("accuracy", "macro_f1")
 
 
 def load_results(
@@ -25,11 +25,22 @@ def load_results(
     published: Path | None = None,
     mix: bool = False,
 ) -> TableData:
-    """Collect the results below `root` and everything that a table of them must say.
+    """Return :func:`load_tables` of one keyword."""
+    return load_tables(root, [keyword], interval, published, mix)[0]
+
+
+def load_tables(
+    root: Path,
+    keywords: Sequence[str],
+    interval: str = "std",
+    published: Path | None = None,
+    mix: bool = False,
+) -> list[TableData]:
+    """Collect the results below `root` and everything that tables of them must say.
 
     Args:
         root: a folder with result.json files anywhere below it.
-        keyword: one of METRICS.
+        keywords: of METRICS, one per table.
         interval: "std" or "ci95".
         published: a file of published results to put beside, None for none.
         mix: make a table of runs that differ in what must agree, and list the differences below it.
@@ -38,9 +49,10 @@ def load_results(
         UserError: there is no result that can be read, or runs differ (see
             :mod:`vtclip.tables.comparability`) and `mix` is False.
     """
-    if keyword not in METRICS:
-        raise unknown_name("--keyword of a table", keyword, METRICS)
-    if published is not None and keyword != "accuracy":
+    for keyword in keywords:
+        if keyword not in METRICS:
+            raise unknown_name("--keyword of a table", keyword, METRICS)
+    if published is not None and list(keywords) != ["accuracy"]:
         raise UserError("--published: published results are accuracies; leave out --keyword.")
     others = [] if published is None else read_published(published)
     found = collect(root)
@@ -48,24 +60,30 @@ def load_results(
     mixed = differences(runs)
     if mixed and not mix:
         raise _refusal(mixed)
-    cells = build_cells(runs, keyword)
-    warnings = [f"left out, {sentence}" for sentence in found.damaged]
-    warnings += table_warnings(runs, cells)
-    notes = _notes(runs, repeats, found) + _without_column(runs, Grid(cells))
-    if published is not None:
-        beside = published_cells(others, runs)
-        cells += beside
-        notes += _published_notes(runs, bool(beside))
-    return TableData(
-        cells=cells,
-        datasets=dataset_order({run.result.dataset for run in runs}),
-        backbone=_backbone(runs),
-        metric=keyword,
-        interval=interval,
-        notes=notes,
-        mixed=mixed,
-        warnings=warnings,
-    )
+    general_notes = _notes(runs, repeats, found)
+    tables = []
+    for keyword in keywords:
+        cells = build_cells(runs, keyword)
+        warnings = [f"left out, {sentence}" for sentence in found.damaged]
+        warnings += table_warnings(runs, cells, keyword)
+        notes = general_notes + _without_column(runs, Grid(cells)) + _without_value(runs, keyword)
+        if published is not None:
+            beside = published_cells(others, runs)
+            cells += beside
+            notes += _published_notes(runs, bool(beside))
+        tables.append(
+            TableData(
+                cells=cells,
+                datasets=dataset_order({run.result.dataset for run in runs}),
+                backbone=_backbone(runs),
+                metric=keyword,
+                interval=interval,
+                notes=notes,
+                mixed=mixed,
+                warnings=warnings,
+            )
+        )
+    return tables
 
 
 def _refusal(differing: Sequence[str]) -> UserError:
@@ -109,6 +127,15 @@ def _without_column(runs: Sequence[Run], grid: Grid) -> list[str]:
     ]
     folders = ", ".join(str(run.folder) for run in hidden)
     return [f"0 shots of a method that uses shots, no column for them: {folders}"] if hidden else []
+
+
+def _without_value(runs: Sequence[Run], keyword: str) -> list[str]:
+    """Name the runs without a figure, by the reason; their cells are dashes."""
+    folders = defaultdict(list)
+    for run in runs:
+        if METRICS[keyword].value(run.result) is None:
+            folders[why_unknown(run.result)].append(str(run.folder))
+    return [f"no {keyword}, {why}: {', '.join(where)}" for why, where in folders.items()]
 
 
 def _published_notes(runs: Sequence[Run], any_found: bool) -> list[str]:

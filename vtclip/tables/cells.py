@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vtclip.tables.collect import Run
+from vtclip.tables.metrics import METRICS
 from vtclip.tables.names import shots_order
-from vtclip.tables.seeds import RESULT_KEYWORDS
 from vtclip.tables.spread import mean, std
 
 
@@ -28,7 +28,8 @@ class Cell:
         row: the method.
         dataset: DATASET.NAME.
         shots: images per class, 0 for none, -1 for all.
-        values: in percent, one per run, in the order of `seeds`; a published result has one.
+        values: in the unit of the metric, one per run, in the order of `seeds`; a published result
+            has one; empty where a run has no such figure.
         seeds: empty for a published result.
         seconds: mean per run, None where not known.
         parameters: number of trained parameters, None where not known.
@@ -49,30 +50,33 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        """Mean over the runs, in percent."""
+        """Mean over the runs, of a cell with values."""
         return mean(self.values)
 
     @property
     def std(self) -> float:
-        """Standard deviation of the runs as a population, in percentage points."""
+        """Standard deviation of the runs as a population, of a cell with values."""
         return std(self.values)
 
 
 def build_cells(runs: Sequence[Run], keyword: str = "accuracy") -> list[Cell]:
-    """Return the cells of `runs` with the values of `keyword` (one of RESULT_KEYWORDS)."""
+    """Return the cells of `runs` with the values of `keyword` (one of METRICS)."""
     grouped: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
     for run in runs:
         grouped[run.result.method, run.result.dataset, run.result.shots].append(run)
     cells = []
     for (method, dataset, shots), group in grouped.items():
         results = [run.result for run in sorted(group, key=lambda run: run.result.seed)]
+        values = [METRICS[keyword].value(r) for r in results]
+        known = tuple(value for value in values if value is not None)
         seconds = [r.seconds["total"] for r in results if "total" in r.seconds]
         cells.append(
             Cell(
                 row=Row(method),
                 dataset=dataset,
                 shots=shots,
-                values=tuple(RESULT_KEYWORDS[keyword](r) for r in results),
+                # a mean over some of the seeds would be compared with one over all
+                values=known if len(known) == len(values) else (),
                 seeds=tuple(r.seed for r in results),
                 seconds=mean(seconds) if seconds else None,
                 parameters=max(r.trainable_parameters for r in results),
@@ -112,9 +116,9 @@ class Grid:
         return row not in self._without_shots
 
     def average(self, row: Row, datasets: Sequence[str], shots: int) -> float | None:
-        """Return the mean of a row over `datasets`, None unless it has a cell for each."""
+        """Return the mean of a row over `datasets`, None unless it has values for each."""
         cells = [self.get(row, dataset, shots) for dataset in datasets]
-        means = [cell.mean for cell in cells if cell is not None]
+        means = [cell.mean for cell in cells if cell is not None and cell.values]
         return mean(means) if means and len(means) == len(datasets) else None
 
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.metrics import METRICS, UNKNOWN
 from vtclip.tables.names import AVERAGE, average_name, shots_name
 from vtclip.tables.spread import ci95
 
@@ -50,7 +51,7 @@ class TableData:
     warnings: list[str] = field(default_factory=list)
 
     def spread(self, cell: Cell) -> float:
-        """Return the interval of a cell, in percentage points."""
+        """Return the interval of a cell with values."""
         return ci95(cell.values) if self.interval == "ci95" else cell.std
 
     def sources(self) -> list[str]:
@@ -164,7 +165,7 @@ def _datasets_table(
             [
                 label,
                 *(_text(data, cell) for cell in cells),
-                "" if average is None else f"{average:.2f}",
+                "" if average is None else METRICS[data.metric].text(average),
                 *_costs([cell for cell in cells if cell is not None]),
             ]
         )
@@ -173,7 +174,8 @@ def _datasets_table(
 
 def _what(data: TableData) -> str:
     interval = "95 % interval" if data.interval == "ci95" else "std"
-    return f"{data.metric} in %, mean ± {interval} over seeds, backbone {data.backbone}"
+    values = f"{data.metric} in {METRICS[data.metric].unit}, mean ± {interval} over seeds"
+    return f"{values}, backbone {data.backbone}"
 
 
 def _shown(data: TableData, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
@@ -190,10 +192,13 @@ def _label(data: TableData, row: Row) -> str:
 def _text(data: TableData, cell: Cell | None) -> str:
     if cell is None:
         return ""
+    if not cell.values:
+        return UNKNOWN
+    text = METRICS[data.metric].text
     # one value has no spread; without shots the seeds usually agree
-    if len(cell.values) == 1 or (cell.shots == 0 and cell.std < 0.005):
-        return f"{cell.mean:.2f}"
-    return f"{cell.mean:.2f} ± {data.spread(cell):.2f}"
+    if len(cell.values) == 1 or (cell.shots == 0 and float(text(cell.std)) == 0):
+        return text(cell.mean)
+    return f"{text(cell.mean)} ± {text(data.spread(cell))}"
 
 
 def _costs(cells: Sequence[Cell]) -> list[str]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtclip.errors import UserError
+from vtclip.tables.metrics import metric_of
 
 END_OF_TRAINING = "Finish training"
 END_OF_TEST = "=> result"
 # what Dassl wrote until 2022
 OLD_WORDING = ("Finished training", "Do evaluation on test set")
 # figures that are nothing but shares of the images
-PERCENTAGES = {"accuracy", "error", "macro_f1"}
+PERCENTAGES = {"accuracy", "error", "macro_f1", "ece"}
 
 _ELAPSED = re.compile(r"Elapsed: (?:(\d{1,9}) days?, )?(\d{1,9}):(\d\d):(\d\d)", flags=re.ASCII)
 _NUMBER = re.compile(r"[0-9.eE+-]+")
@@ -27,7 +28,7 @@ class LogReading:
     """The last figures of a log after its end signal.
 
     Attributes:
-        values: in percent, by keyword.
+        values: by keyword, in percent except for nll.
         impossible: the figures that are none, as "KEYWORD is TEXT%".
         seconds: the elapsed time, None where the log does not say.
         ended: whether the end signal is there.
@@ -47,7 +48,7 @@ class LogReading:
         if keyword in self.values:
             return ""
         if self.ended:
-            return f'no "* {keyword}: ...%" after "{signal}"'
+            return f'no "* {keyword}: ...{metric_of(keyword).sign}" after "{signal}"'
         return f'no line "{signal}"{self.hint}'
 
 
@@ -69,7 +70,7 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
     Raises:
         UserError: the file cannot be read.
     """
-    patterns = {k: re.compile(rf"\* {re.escape(k)}: (\S+?)%") for k in keywords}
+    patterns = {k: _pattern(k) for k in keywords}
     texts: dict[str, str] = {}
     seconds: float | None = None
     ended = tested = trained = old = False
@@ -95,12 +96,19 @@ def read_log(path: Path, keywords: Collection[str], signal: str) -> LogReading:
     return LogReading(
         values={keyword: value for keyword, value in figures.items() if value is not None},
         impossible=[
-            f"{k} is {reprlib.repr(texts[k])[1:-1]}%" for k in figures if figures[k] is None
+            f"{k} is {reprlib.repr(texts[k])[1:-1]}{metric_of(k).sign}"
+            for k in figures
+            if figures[k] is None
         ],
         seconds=seconds,
         ended=ended,
         hint=_hint(old, trained) if tested else "",
     )
+
+
+def _pattern(keyword: str) -> re.Pattern[str]:
+    figure = r"(\S+?)%" if metric_of(keyword).sign else r"(\S+)"
+    return re.compile(rf"\* {re.escape(keyword)}: {figure}")
 
 
 def _figure(keyword: str, text: str) -> float | None:

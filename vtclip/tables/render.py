@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -26,20 +28,35 @@ LATEX_ESCAPES = {
 
 
 def render(data: TableData, output_format: str, rows: str) -> str:
-    """Return `data` in the format `output_format` (one of FORMATS), without a newline at the end.
+    """Return :func:`render_all` of one."""
+    return render_all([data], output_format, rows)
+
+
+def render_all(data: Sequence[TableData], output_format: str, rows: str) -> str:
+    """Return tables of the same runs, without a newline at the end.
 
     Args:
-        data: what to show.
-        output_format: text, markdown and latex are laid out, with notes below; csv and json hold
-            one record per cell in full precision.
+        data: what to show, one per metric.
+        output_format: one of FORMATS; text, markdown and latex are laid out, with notes below; csv
+            and json hold one record per cell in full precision.
         rows: "methods" or "shots"; orders the records of csv and json likewise.
     """
     if output_format == "csv":
-        return _csv(records(data, rows))
+        return _csv([record for part in data for record in records(part, rows)])
     if output_format == "json":
         return _json(data, rows)
     laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[output_format]
-    return laid_out(lay_out(data, rows), footnotes(data))
+    tables = [table for part in data for table in lay_out(part, rows)]
+    return laid_out(tables, all_footnotes(data))
+
+
+def all_footnotes(data: Sequence[TableData]) -> list[str]:
+    """Return the lines below tables of the same runs, each once."""
+    return _each_once(data, footnotes)
+
+
+def _each_once(data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(line for part in data for line in lines(part)))
 
 
 def records(data: TableData, rows: str) -> list[dict[str, Any]]:
@@ -73,8 +90,8 @@ def _record(data: TableData, cell: Cell) -> dict[str, Any]:
         "dataset": cell.dataset,
         "shots": cell.shots,
         "metric": data.metric,
-        "mean": cell.mean,
-        data.interval: data.spread(cell) if cell.seeds else None,
+        "mean": cell.mean if cell.values else None,
+        data.interval: data.spread(cell) if cell.seeds and cell.values else None,
         "seeds": list(cell.seeds),
         "values": list(cell.values),
         "seconds": cell.seconds,
@@ -109,14 +126,14 @@ def _csv(lines: list[dict[str, Any]]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _json(data: TableData, rows: str) -> str:
+def _json(data: Sequence[TableData], rows: str) -> str:
     value = {
-        "backbone": data.backbone,
-        "cells": records(data, rows),
-        "missing": missing(data),
-        "notes": data.notes,
-        "mixed": data.mixed,
-        "warnings": data.warnings,
+        "backbone": data[0].backbone,
+        "cells": [record for part in data for record in records(part, rows)],
+        "missing": _each_once(data, missing),
+        "notes": _each_once(data, lambda part: part.notes),
+        "mixed": _each_once(data, lambda part: part.mixed),
+        "warnings": _each_once(data, lambda part: part.warnings),
     }
     return json.dumps(value, indent=2, ensure_ascii=False)
 
@@ -134,12 +151,15 @@ def _markdown(tables: list[Table], below: list[str]) -> str:
 
 
 def _latex(tables: list[Table], below: list[str]) -> str:
-    parts = []
+    parts: list[str] = []
+    labels: set[str] = set()
     for table in tables:
+        label = _latex_label(table.title, labels)
+        labels.add(label)
         body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
         parts.append(
             "\\begin{table}\n\\centering\n"
-            f"\\caption{{{_latex_text(table.title)}}}\n\\label{{{_latex_label(table.title)}}}\n"
+            f"\\caption{{{_latex_text(table.title)}}}\n\\label{{{label}}}\n"
             f"{body}\n\\end{{table}}"
         )
     if below:
@@ -151,9 +171,14 @@ def _latex_text(text: str) -> str:
     return "".join(LATEX_ESCAPES.get(c, c) for c in text).replace("±", r"$\pm$")
 
 
-def _latex_label(title: str) -> str:
-    """Return "tab:" and the title up to its first comma, in letters that a label may hold."""
-    return "tab:" + "-".join(re.findall(r"[a-z0-9]+", title.split(",")[0].lower()))
+def _latex_label(title: str, used: Collection[str]) -> str:
+    """Return "tab:" and the title up to its first comma, in letters that a label may hold.
+
+    Where that is used already, a number follows.
+    """
+    label = "tab:" + "-".join(re.findall(r"[a-z0-9]+", title.split(",")[0].lower()))
+    numbered = (f"{label}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([label], numbered) if name not in used)
 
 
 def _tabulated(table: Table, style: str) -> str:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, NotAResult, Result, read_result
 from vtclip.tables.logs import log_files, read_log
-
-# the keywords of a result; any other keyword is read from the logs
-RESULT_KEYWORDS: dict[str, Callable[[Result], float]] = {
-    "accuracy": lambda result: result.accuracy,
-    "macro_f1": lambda result: result.macro_f1,
-    "error": lambda result: 100.0 - result.accuracy,
-}
+from vtclip.tables.metrics import METRICS, why_unknown
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,7 @@ class Seed:
     Attributes:
         name: of its folder.
         file: the path read, spelt as the user spelt the folder above it.
-        values: in percent, by keyword.
+        values: by keyword, in the unit of the metric; without figures that are not known.
         seconds: of the whole run, None where not known.
         result: None where a log was read.
         note: why this file was chosen, "" where it is the usual one.
@@ -48,7 +42,7 @@ class Unfinished:
     lacks: str
 
 
-def read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
+def read_seed(folder: str, keywords: Sequence[str], signal: str) -> Seed | Unfinished:
     """Read the seed in `folder`.
 
     A result.json of another program, or one that cannot be read, gives way to the log beside it;
@@ -56,44 +50,51 @@ def read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
 
     Args:
         folder: path as it is to be printed.
-        keyword: the figure to read; accuracy and macro_f1 are read as well.
+        keywords: the figures to read, one of which is enough; where METRICS lacks one, all are read
+            from the logs. Accuracy and macro_f1 are read as well.
         signal: the line of a log after which figures count.
     """
     try:
-        return _read_seed(folder, keyword, signal)
+        return _read_seed(folder, keywords, signal)
     except OSError as error:  # a folder that may be listed and not entered
         return Unfinished(folder, f"cannot be read ({error.strerror})")
 
 
-def _read_seed(folder: str, keyword: str, signal: str) -> Seed | Unfinished:
+def _read_seed(folder: str, keywords: Sequence[str], signal: str) -> Seed | Unfinished:
     path = Path(folder) / RESULT_FILE
-    if keyword not in RESULT_KEYWORDS or not path.is_file():
-        return _read_logs(folder, keyword, signal)
+    if not METRICS.keys() >= set(keywords) or not path.is_file():
+        return _read_logs(folder, keywords, signal)
     try:
         result = read_result(path)
     except NotAResult as error:
-        return _read_logs(folder, keyword, signal, ignored=_about(path, error))
+        return _read_logs(folder, keywords, signal, ignored=_about(path, error))
     except UserError as error:
         return Unfinished(folder, _about(path, error))
+    found = {name: metric.value(result) for name, metric in METRICS.items()}
+    values = {name: value for name, value in found.items() if value is not None}
+    if not values.keys() & set(keywords):
+        return Unfinished(folder, f"{path.name}: no {keywords[0]}, {why_unknown(result)}")
     return Seed(
         name=Path(folder).name,
         file=join(folder, RESULT_FILE),
-        values={name: value(result) for name, value in RESULT_KEYWORDS.items()},
+        values=values,
         seconds=result.seconds.get("total"),
         result=result,
     )
 
 
-def _read_logs(folder: str, keyword: str, signal: str, ignored: str = "") -> Seed | Unfinished:
+def _read_logs(
+    folder: str, keywords: Sequence[str], signal: str, ignored: str = ""
+) -> Seed | Unfinished:
     lacking: list[str] = []
     for path in reversed(log_files(Path(folder))):
         try:
-            reading = read_log(path, {keyword, "accuracy", "macro_f1"}, signal)
+            reading = read_log(path, {*keywords, "accuracy", "macro_f1"}, signal)
         except UserError as error:
             lacking.append(_about(path, error))
             continue
-        if lacks := reading.lacks(keyword, signal):
-            lacking.append(f"{path.name}: {lacks}")
+        if all(lacks := [reading.lacks(keyword, signal) for keyword in keywords]):
+            lacking.append(f"{path.name}: {lacks[0]}")
             continue
         file = join(folder, path.name)
         reasons = [ignored] if ignored else []

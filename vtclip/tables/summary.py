@@ -12,6 +12,7 @@ from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE
 from vtclip.tables.collect import Run
 from vtclip.tables.comparability import seed_differences
+from vtclip.tables.metrics import UNKNOWN, keywords_of, metric_of
 from vtclip.tables.seeds import Seed, Unfinished, read_seed, subfolders
 from vtclip.tables.spread import ci95, mean, std
 from vtclip.tables.table_warnings import ENOUGH_SEEDS, collapsed_seeds
@@ -32,7 +33,8 @@ def read_experiment(directory: str, keyword: str, signal: str) -> Experiment:
     Raises:
         UserError: there is no such folder.
     """
-    read = [read_seed(folder, keyword, signal) for folder in subfolders(directory)]
+    keywords = keywords_of(keyword)
+    read = [read_seed(folder, keywords, signal) for folder in subfolders(directory)]
     return Experiment(
         directory,
         [seed for seed in read if isinstance(seed, Seed)],
@@ -45,7 +47,8 @@ def summarise(directory: str, keyword: str, signal: str, interval: str) -> str:
 
     Args:
         directory: the folder, printed as it is spelt.
-        keyword: the name of the value: accuracy, macro_f1, error or another one of the logs.
+        keyword: the name of the value, one of METRICS or another one of the logs; or several of
+            them, "accuracy,ece".
         signal: the line of a log after which values count.
         interval: "std" or "ci95".
 
@@ -70,26 +73,51 @@ def summarise_all(directory: str, keyword: str, signal: str, interval: str) -> s
     if not finished:
         raise _nothing_found(experiments, directory)
     lines = [line for e in finished for line in _summary(e, keyword, interval)]
-    average = mean([mean(_values(e, keyword)) for e in finished])
-    lines += ["Average performance", f"* {keyword}: {average:.2f}%"]
+    averages = [_average(name, finished) for name in keywords_of(keyword)]
+    lines += ["Average performance", *averages]
     return "\n".join([*lines, *_details(experiments, keyword)])
 
 
 def _values(experiment: Experiment, keyword: str) -> list[float]:
-    return [seed.values[keyword] for seed in experiment.seeds]
+    """Return the values of all seeds; none where one is unknown, for a mean is over all of them."""
+    values = [seed.values.get(keyword) for seed in experiment.seeds]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
+def _text(keyword: str, value: float | None) -> str:
+    metric = metric_of(keyword)
+    return UNKNOWN if value is None else f"{metric.text(value)}{metric.sign}"
+
+
+def _average(keyword: str, experiments: Sequence[Experiment]) -> str:
+    values = [_values(experiment, keyword) for experiment in experiments]
+    average = mean([mean(v) for v in values]) if all(values) else None
+    return f"* {keyword}: {_text(keyword, average)}"
+
+
+def _mean_and_spread(keyword: str, experiment: Experiment, interval: str) -> str:
+    values = _values(experiment, keyword)
+    if not values:
+        return f"* {keyword}: {UNKNOWN}"
+    spread = ci95(values) if interval == "ci95" else std(values)
+    return f"* {keyword}: {_text(keyword, mean(values))} +- {_text(keyword, spread)}"
 
 
 def _summary(experiment: Experiment, keyword: str, interval: str) -> list[str]:
-    values = _values(experiment, keyword)
-    spread = ci95(values) if interval == "ci95" else std(values)
+    keywords = keywords_of(keyword)
     # CoOp's lines end in a space, and scripts that read them may count on it
-    seeds = [f"file: {s.file}. {keyword}: {s.values[keyword]:.2f}%. " for s in experiment.seeds]
+    seeds = [
+        f"file: {seed.file}. "
+        + "".join(f"{name}: {_text(name, seed.values.get(name))}. " for name in keywords)
+        for seed in experiment.seeds
+    ]
     return [
         f"Parsing files in {experiment.directory}",
         *seeds,
         "===",
         f"Summary of directory: {experiment.directory}",
-        f"* {keyword}: {mean(values):.2f}% +- {spread:.2f}%",
+        *(_mean_and_spread(name, experiment, interval) for name in keywords),
         "===",
     ]
 
@@ -108,17 +136,15 @@ def _details(experiments: Sequence[Experiment], keyword: str) -> list[str]:
 
 def _table(experiments: Sequence[Experiment], keyword: str) -> str:
     several = len(experiments) > 1
-    columns = list(dict.fromkeys([keyword, "accuracy", "macro_f1"]))
+    columns = list(dict.fromkeys([*keywords_of(keyword), "accuracy", "macro_f1"]))
     rows = []
     for experiment in experiments:
         for seed in experiment.seeds:
-            values = (seed.values.get(name) for name in columns)
-            texts = ["" if value is None else f"{value:.2f}" for value in values]
+            texts = [metric_of(name).text(seed.values.get(name)) for name in columns]
             seconds = "" if seed.seconds is None else f"{seed.seconds:.1f}"
             place = [Path(experiment.directory).name] if several else []
             rows.append([*place, seed.name, *texts, seconds])
-    titles = {"accuracy": "accuracy %", "macro_f1": "macro F1 %"}
-    value_titles = [titles.get(name, f"{name} %") for name in columns]
+    value_titles = [metric_of(name).title for name in columns]
     header = [*(["experiment"] if several else []), "seed", *value_titles, "seconds"]
     left = len(header) - len(columns) - 1
     align = ["left"] * left + ["right"] * (len(header) - left)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from vtclip.tables.cells import Cell
 from vtclip.tables.collect import Run
+from vtclip.tables.metrics import METRICS
 from vtclip.tables.names import dataset_order, shots_name, shots_order
 
 COLLAPSE_POINTS = 5.0
@@ -37,12 +38,16 @@ def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
     ]
 
 
-def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
+def narrow_gaps(cells: Iterable[Cell], keyword: str = "accuracy") -> list[str]:
     """Name each first place whose lead is smaller than the seeds' deviation of the first two.
 
     Published results are not compared here: their seeds are unknown.
     """
-    ours = [cell for cell in cells if not cell.row.source]
+    metric = METRICS[keyword]
+    sign = 1 if metric.lower_is_better else -1
+    what = "" if keyword == "accuracy" else f" in {keyword}"
+    unit = "points" if metric.unit == "%" else metric.unit
+    ours = [cell for cell in cells if not cell.row.source and cell.values]
     places = {(cell.dataset, cell.shots) for cell in ours if cell.shots != 0} or {
         (cell.dataset, cell.shots) for cell in ours
     }
@@ -50,15 +55,15 @@ def narrow_gaps(cells: Iterable[Cell]) -> list[str]:
     for dataset, shots in sorted(places, key=lambda place: (place[0], shots_order(place[1]))):
         # a method without shots is compared at every shot count
         rivals = [c for c in ours if c.dataset == dataset and c.shots in {shots, 0}]
-        first, *rest = sorted(rivals, key=lambda cell: -cell.mean)
+        first, *rest = sorted(rivals, key=lambda cell: sign * cell.mean)
         if not rest:
             continue
-        gap, widest = first.mean - rest[0].mean, max(first.std, rest[0].std)
+        gap, widest = abs(first.mean - rest[0].mean), max(first.std, rest[0].std)
         if widest > gap:
             found.append(
                 f"{dataset} at {shots_name(shots)}: {first.row.method} leads "
-                f"{rest[0].row.method} by {gap:.2f} points, less than the deviation over seeds, "
-                f"{widest:.2f}"
+                f"{rest[0].row.method}{what} by {metric.text(gap)} {unit}, less than the deviation "
+                f"over seeds, {metric.text(widest)}"
             )
     return found
 
@@ -77,9 +82,18 @@ def few_seeds(cells: Iterable[Cell]) -> list[str]:
     return found
 
 
-def table_warnings(runs: Sequence[Run], cells: Sequence[Cell]) -> list[str]:
-    """Return every warning about `runs` and the `cells` made of them, one sentence per warning."""
-    return differing_prompts(runs) + collapsed_seeds(runs) + narrow_gaps(cells) + few_seeds(cells)
+def table_warnings(
+    runs: Sequence[Run], cells: Sequence[Cell], keyword: str = "accuracy"
+) -> list[str]:
+    """Return every warning about `runs` and the `cells` made of them, one sentence per warning.
+
+    Args:
+        runs: of the table.
+        cells: their values of `keyword`.
+        keyword: one of METRICS.
+    """
+    about_values = narrow_gaps(cells, keyword) + few_seeds(cells)
+    return differing_prompts(runs) + collapsed_seeds(runs) + about_values
 
 
 def _prompts(templates: Sequence[str]) -> str:

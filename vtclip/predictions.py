@@ -1,0 +1,175 @@
+"""What a method says of each test image, and predictions.csv, the file of it."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vtclip.calibration import expected_calibration_error, log_probabilities
+from vtclip.errors import UserError
+from vtclip.files import atomic_path
+from vtclip.results import ClassScore
+
+PREDICTIONS_FILE = "predictions.csv"
+COLUMNS = (
+    "path",
+    "label",
+    "predicted",
+    "label_probability",
+    "predicted_probability",
+    "zero_shot",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Of N images in the order of their list, on the CPU; no logits are kept.
+
+    Attributes:
+        labels: [N], int64.
+        predicted: [N], int64, the class of the largest logit.
+        zero_shot: [N], int64, the class that zero-shot CLIP predicts.
+        logs: [N, 2], float64, see :func:`vtclip.calibration.log_probabilities`.
+        scaled_logs: the same at a temperature fitted on validation, None without one.
+    """
+
+    labels: Tensor
+    predicted: Tensor
+    zero_shot: Tensor
+    logs: Tensor
+    scaled_logs: Tensor | None = None
+
+    @staticmethod
+    def of(
+        logits: Tensor, labels: Tensor, zero_shot_logits: Tensor, temperature: float | None = None
+    ) -> Predictions:
+        """Return the predictions of a batch.
+
+        Args:
+            logits: [B, K].
+            labels: [B], int64.
+            zero_shot_logits: [B, K], at any scale.
+            temperature: for `scaled_logs`.
+        """
+        scaled = None if temperature is None else log_probabilities(logits, labels, temperature)
+        return Predictions(
+            labels.cpu(),
+            logits.argmax(dim=1).cpu(),
+            zero_shot_logits.argmax(dim=1).cpu(),
+            log_probabilities(logits, labels).cpu(),
+            None if scaled is None else scaled.cpu(),
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[Predictions]) -> Predictions:
+        """Join batches, all at one temperature or all without."""
+        scaled = [part.scaled_logs for part in parts if part.scaled_logs is not None]
+        return Predictions(
+            torch.cat([part.labels for part in parts]),
+            torch.cat([part.predicted for part in parts]),
+            torch.cat([part.zero_shot for part in parts]),
+            torch.cat([part.logs for part in parts]),
+            torch.cat(scaled) if scaled else None,
+        )
+
+    @property
+    def zero_shot_accuracy(self) -> float:
+        """Of zero-shot CLIP, in percent."""
+        return 100.0 * int((self.zero_shot == self.labels).sum()) / len(self.labels)
+
+    def calibration(self) -> tuple[float, float]:
+        """Return the ECE in percent and the NLL in nats."""
+        return self._calibration(self.logs)
+
+    def scaled_calibration(self) -> tuple[float, float] | None:
+        """Return both at the temperature, None without one."""
+        return None if self.scaled_logs is None else self._calibration(self.scaled_logs)
+
+    def _calibration(self, logs: Tensor) -> tuple[float, float]:
+        of_label, of_predicted = logs.unbind(dim=1)
+        correct = self.predicted == self.labels
+        ece = expected_calibration_error(of_predicted.exp(), correct)
+        return 100.0 * ece, -float(of_label.mean())
+
+    def per_class(self, names: Sequence[str]) -> dict[str, ClassScore]:
+        """Return the score of each class that has images, by name.
+
+        Args:
+            names: K, one per class (see :func:`class_keys`).
+        """
+        counts = self.labels.bincount(minlength=len(names)).tolist()
+        hits = self.labels[self.predicted == self.labels].bincount(minlength=len(names)).tolist()
+        return {
+            name: ClassScore(100.0 * correct / count, count)
+            for name, correct, count in zip(names, hits, counts, strict=True)
+            if count
+        }
+
+
+def class_keys(classnames: Sequence[str]) -> list[str]:
+    """Return a name for each class by which files can hold it: all different, in UTF-8.
+
+    >>> class_keys(["crane", "heron", "crane"])
+    ['crane (class 0)', 'heron', 'crane (class 2)']
+    """
+    names = [
+        name.replace("\0", "\\0").encode(errors="backslashreplace").decode() for name in classnames
+    ]
+    while len(counts := Counter(names)) < len(names):
+        names = [f"{n} (class {k})" if counts[n] > 1 else n for k, n in enumerate(names)]
+    return names
+
+
+def write_predictions(
+    folder: Path, predictions: Predictions, paths: Sequence[str], names: Sequence[str]
+) -> Path:
+    """Write `folder`/predictions.csv, atomically, and return its path.
+
+    Probabilities have seven significant digits, so that the logarithm of a small one is not lost.
+
+    Args:
+        folder: of the run.
+        predictions: of N images.
+        paths: N, in their order.
+        names: K, one per class (see :func:`class_keys`).
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = folder / PREDICTIONS_FILE
+    labels, predicted, zero_shot = (
+        [names[k] for k in classes.tolist()]
+        for classes in (predictions.labels, predictions.predicted, predictions.zero_shot)
+    )
+    of_label, of_predicted = (
+        [f"{value:.6e}" for value in values] for values in predictions.logs.exp().T.tolist()
+    )
+    columns = (paths, labels, predicted, of_label, of_predicted, zero_shot)
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        # the line ends of RFC 4180: with others, Python before 3.13 leaves a \r in a name unquoted
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(zip(*columns, strict=True))
+    return path
+
+
+def remove_predictions(folder: Path) -> None:
+    """Remove predictions.csv of an earlier run, so that it is not taken for that of a new one.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror}).") from error
