@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -160,6 +161,57 @@ def write_predictions(
         writer.writerow(COLUMNS)
         writer.writerows(zip(*columns, strict=True))
     return path
+
+
+class Judged(NamedTuple):
+    """A line of predictions.csv; the fields are its columns."""
+
+    path: str
+    label: str
+    predicted: str
+    label_probability: float
+    predicted_probability: float
+    zero_shot: str
+
+    @property
+    def won(self) -> bool:
+        """Whether the method is right where zero-shot CLIP is wrong."""
+        return self.predicted == self.label != self.zero_shot
+
+    @property
+    def lost(self) -> bool:
+        """Whether the method is wrong where zero-shot CLIP is right."""
+        return self.zero_shot == self.label != self.predicted
+
+
+def read_predictions(folder: Path) -> list[Judged]:
+    """Read `folder`/predictions.csv.
+
+    Raises:
+        UserError: it is missing, unreadable, or not such a file.
+    """
+    path = folder / PREDICTIONS_FILE
+    damaged = UserError(f"{path}: not the predictions of a run; test the run again.")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = list(csv.reader(file)) or [[]]
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: missing; a run of an earlier version has none, so train it again."
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error):
+        raise damaged from None
+    if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        raise damaged
+    try:
+        return [
+            Judged(name, label, predicted, float(one), float(other), zero_shot)
+            for name, label, predicted, one, other, zero_shot in lines
+        ]
+    except ValueError:
+        raise damaged from None
 
 
 def remove_predictions(folder: Path) -> None:

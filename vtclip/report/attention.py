@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 TOP = 3
 IN_A_ROW = 2
-# of a row with its three lines of text, in inches
-ROW_HEIGHT = 1.75
-OPACITY = 0.72
+OPACITY = 0.65
+# in inches: between pictures, above and below each, and the colour bar with its labels
+GAP, TITLE, LINES, BAR, LARGEST_CELL = 0.08, 0.18, 0.3, 0.75, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,33 +85,37 @@ def draw_scenes(scenes: Sequence[Scene], title: str) -> Figure:
         title: one line: which weights are shown.
     """
     shown = max(len(scene.looks) for scene in scenes)
-    in_a_row = 1 if len(scenes) == 1 or shown > 2 else IN_A_ROW
+    in_a_row = IN_A_ROW if len(scenes) > 1 and shown <= 2 else 1
     highest = max(float(look.max()) for scene in scenes for look in scene.looks.values())
-    height, width = next(iter(scenes[0].looks.values())).shape
-    rows = math.ceil(len(scenes) / in_a_row)
+    block = (PAGE - BAR) / in_a_row
+    cell = min((block - GAP) / (1 + shown) - GAP, LARGEST_CELL)
+    row_height = TITLE + cell + LINES
+    height = row_height * math.ceil(len(scenes) / in_a_row)
     with house_style():
-        figure = new_figure(PAGE, ROW_HEIGHT * rows * IN_A_ROW / (in_a_row * (1 + shown) / 3) / 2)
-        grid = figure.subplots(rows, in_a_row * (1 + shown), squeeze=False)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        drawn: AxesImage | None = None
+        figure = new_figure(PAGE, height, automatic=False)
+
+        def axes_at(left: float, top: float, width: float, tall: float) -> Axes:
+            """Return axes at a place in inches, counted from the upper left."""
+            place = (left / PAGE, 1 - (top + tall) / height, width / PAGE, tall / height)
+            return figure.add_axes(place)
+
         for position, scene in enumerate(scenes):
             row, place = divmod(position, in_a_row)
-            cells = grid[row, place * (1 + shown) : (place + 1) * (1 + shown)]
-            cells[0].imshow(scene.seen)
-            cells[0].set_title(shortened_name(scene.label) if scene.label else "image")
-            cells[0].text(
-                0, -0.06, _classes_in_lines(scene), transform=cells[0].transAxes, va="top"
-            )
-            for axes, (name, look) in zip(cells[1:], scene.looks.items(), strict=False):
+            left, top = GAP + place * block, row * row_height + TITLE
+            axes = axes_at(left, top, cell, cell)
+            axes.imshow(scene.seen)
+            axes.set_title(shortened_name(scene.label, 16) if scene.label else "image")
+            axes.set_axis_off()
+            lines = _classes_in_lines(scene)
+            axes.text(0, -0.05, lines, transform=axes.transAxes, va="top", fontsize=5.5)
+            for number, (name, look) in enumerate(scene.looks.items(), start=1):
+                axes = axes_at(left + number * (cell + GAP), top, cell, cell)
                 drawn = _overlay(axes, scene.seen, look, highest)
-                axes.set_title(f"text of {shortened_name(name, 18)}")
-        bar = figure.colorbar(drawn, ax=grid, shrink=0.6 if rows > 1 else 0.9, pad=0.01)
-        bar.set_label(f"{title}, on a grid of {height} x {width}")
-        bar.solids.set_alpha(1)
-        uniform = 1 / (height * width)
-        bar.ax.axhline(uniform, color="white", linewidth=1)
-        bar.ax.text(1.3, uniform, "even", va="center", ha="left", fontsize=5, clip_on=False)
+                axes.set_title(f"\u201c{shortened_name(name, 16)}\u201d")
+                axes.set_axis_off()
+        tall = min(height - TITLE - LINES, 2.5)
+        bar_axes = axes_at(PAGE - BAR + GAP, TITLE, 0.1, tall)
+        _colour_bar(figure, bar_axes, drawn, title, next(iter(scenes[0].looks.values())))
         return figure
 
 
@@ -124,14 +128,12 @@ def draw_overlay(seen: Image.Image, look: Tensor, title: str) -> Figure:
         title: above the image.
     """
     with house_style():
-        figure = new_figure(3.0, 2.7)
-        axes = figure.subplots()
+        figure = new_figure(3.0, 2.6, automatic=False)
+        axes = figure.add_axes((0.02, 0.04, 0.74, 0.85))
         axes.set_axis_off()
         axes.set_title(title)
         drawn = _overlay(axes, seen, look, float(look.max()))
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
-        bar.set_label(f"attention, on a grid of {look.shape[0]} x {look.shape[1]}")
-        bar.solids.set_alpha(1)
+        _colour_bar(figure, figure.add_axes((0.8, 0.15, 0.03, 0.7)), drawn, "attention", look)
         return figure
 
 
@@ -166,9 +168,21 @@ def _scene(
     )
 
 
+def _colour_bar(figure: Figure, axes: Axes, drawn: AxesImage, title: str, look: Tensor) -> None:
+    """Draw the scale of the weights, with a mark where they would all be equal."""
+    height, width = look.shape
+    bar = figure.colorbar(drawn, cax=axes)
+    bar.set_label(f"{title}; grid of {height} x {width}", fontsize=6)
+    bar.solids.set_alpha(1)
+    bar.outline.set_visible(False)
+    axes.axhline(1 / (height * width), color="white", linewidth=1.2)
+    axes.text(-0.2, 1 / (height * width), "even", va="center", ha="right", fontsize=5)
+
+
 def _overlay(axes: Axes, seen: Image.Image, look: Tensor, highest: float) -> AxesImage:
     """Draw weights over a grey image, one square of colour per location."""
-    axes.imshow(seen.convert("L"), cmap="gray", vmin=0, vmax=255)
+    # of little contrast, so that the brightness of a square is that of its weight
+    axes.imshow(seen.convert("L"), cmap="gray", vmin=-150, vmax=405)
     return axes.imshow(
         look.numpy(),
         cmap=COLOURS,

@@ -30,7 +30,6 @@ _SETTINGS = {
     "axes.linewidth": 0.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
     # letters stay letters, so that a PDF can be searched
     "pdf.fonttype": 42,
     # a class may be called $x$
@@ -47,11 +46,16 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches, which needs no screen."""
+def new_figure(width: float, height: float, *, automatic: bool = True) -> Figure:
+    """Return an empty figure, which needs no screen.
+
+    Args:
+        width, height: in inches.
+        automatic: place its parts so that no texts overlap; False where they are placed by hand.
+    """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height))
+    return Figure(figsize=(width, height), layout="constrained" if automatic else "none")
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

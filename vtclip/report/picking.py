@@ -1,0 +1,62 @@
+"""Which test images of a run are shown, from its predictions.csv."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from vtclip.errors import UserError
+from vtclip.files import user_path
+from vtclip.predictions import Judged, read_predictions
+from vtclip.results import RESULT_FILE, read_result
+
+Pick = Literal["random", "fixed", "lost", "won"]
+
+
+def images_of_run(
+    folder: Path, root: str, pick: Pick, n: int, seed: int
+) -> tuple[list[Path], list[str]]:
+    """Return up to `n` test images of a run and their true classes.
+
+    Args:
+        folder: of the run.
+        root: the data root; empty: that of the run.
+        pick, n, seed: see :func:`pick_rows`.
+
+    Raises:
+        UserError: the run has no predictions or no such images, or an image is missing.
+    """
+    judged = read_predictions(folder)
+    rows = pick_rows(judged, pick, n, seed)
+    if not rows:
+        raise UserError(f"{folder}: no image is {pick} against zero-shot CLIP; try --pick fixed.")
+    data = (
+        user_path(root, "--root") if root else Path(read_result(folder / RESULT_FILE).dataset_root)
+    )
+    images = [data / row.path for row in rows]
+    for image in images:
+        if not image.is_file():
+            raise UserError(f"{image}: no such image; --root names the data root.")
+    return images, [row.label for row in rows]
+
+
+def pick_rows(judged: Sequence[Judged], pick: Pick, n: int, seed: int) -> list[Judged]:
+    """Choose some of the images of a list, in its order.
+
+    Args:
+        judged: the list.
+        pick: "fixed", evenly spaced; "random", by `seed`; "won", evenly spaced among those that
+            the run classifies correctly and zero-shot CLIP does not; "lost", the other way round.
+        n: how many, fewer where there are fewer.
+        seed: of "random".
+    """
+    rows = list(judged)
+    if pick == "random":
+        chosen = random.Random(seed).sample(range(len(rows)), min(n, len(rows)))
+        return [rows[place] for place in sorted(chosen)]
+    if pick in ("won", "lost"):
+        rows = [row for row in rows if row.won] if pick == "won" else [r for r in rows if r.lost]
+    n = min(n, len(rows))
+    return [rows[place * len(rows) // n] for place in range(n)]
