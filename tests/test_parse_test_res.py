@@ -48,6 +48,8 @@ def test_tables(script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path
     assert "63.00 ± 0.82" in printed(script, capsys, tmp_path, "--table")
     assert printed(script, capsys, tmp_path, "--table", "--format", "json")[0] == "{"
     assert "VTCLIP, published" in printed(script, capsys, tmp_path, "--table", "--published")
+    several = printed(script, capsys, tmp_path, "--table", "--metrics", "accuracy,ece,nll")
+    assert [several.count(f"{name} in ") for name in ("accuracy", "ece", "nll")] == [1, 1, 1]
     own = tmp_path / "own.csv"
     own.write_text("method,backbone,dataset,shots,accuracy,source\nX,RN50,imagenet,16,1,me\n")
     assert "X, published [1]" in printed(script, capsys, tmp_path, "--table", "--published", own)

@@ -14,6 +14,7 @@ from vtclip.errors import UserError
 from vtclip.predictions import (
     COLUMNS,
     PREDICTIONS_FILE,
+    PredictionLog,
     Predictions,
     class_keys,
     remove_predictions,
@@ -43,6 +44,12 @@ def drawn(n: int, k: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return logits, torch.randint(k, (n,), generator=draw), torch.randn(n, k, generator=draw)
 
 
+def predicted(logits: Tensor, labels: Tensor, zero_shot_logits: Tensor) -> Predictions:
+    log = PredictionLog()
+    log.add(logits, labels, zero_shot_logits)
+    return log.predictions()
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -50,11 +57,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_batches_give_the_values_of_the_formula() -> None:
     logits, labels, zero_shot = drawn(50, 5)
-    parts = [
-        Predictions.of(logits[rows], labels[rows], zero_shot[rows], temperature=2.5)
-        for rows in (slice(0, 20), slice(20, 49), slice(49, 50))
-    ]
-    found = Predictions.cat(parts)
+    log = PredictionLog(temperature=2.5)
+    for rows in (slice(0, 20), slice(20, 49), slice(49, 50)):
+        log.add(logits[rows], labels[rows], zero_shot[rows])
+    found = log.predictions()
     z = logits.double().numpy()
     probabilities = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     place = np.arange(50)
@@ -75,14 +81,13 @@ def test_batches_give_the_values_of_the_formula() -> None:
 
 
 def test_without_a_temperature_nothing_is_scaled() -> None:
-    found = Predictions.cat([Predictions.of(*drawn(4, 3)), Predictions.of(*drawn(5, 3))])
-    assert found.scaled_calibration() is None
+    assert predicted(*drawn(4, 3)).scaled_calibration() is None
 
 
 def test_classes_add_up_to_all_images() -> None:
     logits, labels, zero_shot = drawn(90, 6)
     labels[labels == 4] = 3
-    found = Predictions.of(logits, labels, zero_shot)
+    found = predicted(logits, labels, zero_shot)
     scores = found.per_class(list("abcdef"))
     assert list(scores) == list("abcdf")  # none of class 4 is tested
     assert sum(score.count for score in scores.values()) == 90
@@ -99,7 +104,7 @@ def test_classes_add_up_to_all_images() -> None:
 
 def test_the_file_holds_any_name(tmp_path: Path) -> None:
     logits, labels, zero_shot = drawn(40, len(EVIL))
-    found = Predictions.of(logits, labels, zero_shot)
+    found = predicted(logits, labels, zero_shot)
     paths = [f"folder, {i}/im\n{EVIL[i % len(EVIL)]}.png" for i in range(40)]
     path = write_predictions(tmp_path, found, paths, EVIL)
     assert path == tmp_path / PREDICTIONS_FILE
@@ -116,14 +121,14 @@ def test_the_file_holds_any_name(tmp_path: Path) -> None:
 
 def test_a_small_probability_is_not_zero(tmp_path: Path) -> None:
     logits = torch.tensor([[0.0, 100.0]])
-    found = Predictions.of(logits, torch.tensor([0]), logits)
+    found = predicted(logits, torch.tensor([0]), logits)
     (row,) = rows_of(write_predictions(tmp_path, found, ["a"], ["x", "y"]))
     assert row["label_probability"] == "3.720076e-44"  # exp(-100)
     assert row["predicted_probability"] == "1.000000e+00"
 
 
 def test_the_same_predictions_are_the_same_bytes_and_replace_the_old(tmp_path: Path) -> None:
-    first, second = (Predictions.of(*drawn(30, 3, seed)) for seed in (1, 2))
+    first, second = (predicted(*drawn(30, 3, seed)) for seed in (1, 2))
     paths = [str(i) for i in range(30)]
     contents = []
     for found in (first, second, first):
@@ -137,7 +142,7 @@ def test_the_same_predictions_are_the_same_bytes_and_replace_the_old(tmp_path: P
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = Predictions.of(*drawn(2, 3))
+    found = predicted(*drawn(2, 3))
     with pytest.raises(UserError, match=r"predictions.csv: cannot be written"):
         write_predictions(tmp_path / "file", found, ["a", "b"], list("xyz"))
     (tmp_path / PREDICTIONS_FILE).mkdir()
@@ -147,7 +152,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_paths_and_images_must_agree(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
-        write_predictions(tmp_path, Predictions.of(*drawn(2, 3)), ["a"], list("xyz"))
+        write_predictions(tmp_path, predicted(*drawn(2, 3)), ["a"], list("xyz"))
     assert not list(tmp_path.iterdir())
 
 

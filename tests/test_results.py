@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,11 @@ from vtclip.results import (
     EXPECTED,
     EXPECTED_OF_SEARCH,
     RESULT_FILE,
+    ClassScore,
     NotAResult,
     Result,
     Search,
+    Temperature,
     UnreadableResult,
     is_complete,
     read_result,
@@ -53,9 +55,18 @@ RESULT = Result(
     versions={"python": "3.11"},
     settings={"OPTIM.LR": 0.002, "INPUT.SIZE": [224, 224], "DATASET.NAME": "Digits", "A": None},
     dataset_root="/data",
+    per_class={
+        'a, "b"\n': ClassScore(100 * 400 / 419, 419),
+        "猫": ClassScore(100 * 250 / 300, 300),
+    },
+    ece=4.125,
+    nll=0.3,
+    temperature=Temperature(1.5, 40, 2.5, 0.25),
 )
 
 SEARCH = {"split": "val", "grid": {"alpha": [1.0]}, "chosen": {"alpha": 1.0}, "accuracy": 91.0}
+
+TEMPERATURE = {"value": 1.5, "images": 40, "ece": 2.5, "nll": 0.25, "reason": ""}
 
 
 def test_every_field_has_an_expectation() -> None:
@@ -110,6 +121,27 @@ def test_round_trip_keeps_every_digit(tmp_path: Path) -> None:
         ({"seconds": [1.0]}, "seconds is"),
         ({"comparable": 1}, "comparable is 1, not true or false"),
         ({"per_class": {"0": 200}}, "per_class is"),
+        ({"per_class": {"0": {"accuracy": 90.0}}}, "per_class is"),
+        ({"per_class": {"0": {"accuracy": 90.0, "count": 0}}}, "per_class is"),
+        ({"per_class": {"0": {"accuracy": 90.0, "count": 1, "more": 1}}}, "per_class is"),
+        (
+            {"per_class": {"0": {"accuracy": 100.0, "count": 719}}},
+            "per_class has 719 correct of 719 images, but correct and total are 650 of 719",
+        ),
+        (
+            {"per_class": {"0": {"accuracy": 100.0, "count": 650}}},
+            "per_class has 650 correct of 650 images",
+        ),
+        ({"ece": 101.0}, "ece is 101.0, not a percentage or null"),
+        ({"ece": math.nan}, "ece is nan"),
+        ({"nll": -1.0}, "nll is -1.0"),
+        ({"nll": math.inf}, "nll is inf"),
+        ({"nll": True}, "nll is True"),
+        ({"temperature": 1.5}, "temperature is 1.5, not an object of value, images,"),
+        ({"temperature": {"value": 1.5}}, "temperature is"),
+        ({"temperature": TEMPERATURE | {"value": 0}}, "temperature is"),
+        ({"temperature": TEMPERATURE | {"images": -1}}, "temperature is"),
+        ({"temperature": TEMPERATURE | {"reason": None}}, "temperature is"),
         ({"search": []}, r"search is \[\], not an object or null"),
         ({"search": {"grid": {}}}, "lacks search.split, lacks search.chosen"),
         ({"search": SEARCH | {"accuracy": 912}}, "search.accuracy is 912, not a percentage"),
@@ -133,6 +165,17 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(raw))
     with pytest.raises(UserError, match="lacks seed, lacks backbone"):
         read_result(path)
+
+
+def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = write_result(tmp_path, RESULT)
+    raw = json.loads(path.read_text())
+    for name in ("ece", "nll", "temperature"):
+        del raw[name]
+    path.write_text(json.dumps(raw | {"per_class": {}}))
+    expected = replace(RESULT, per_class={}, ece=None, nll=None, temperature=None)
+    assert read_result(path) == expected
+    assert is_complete(tmp_path)
 
 
 @pytest.mark.parametrize(("keep", "code"), [(1.0, 0), (0.5, 1)])

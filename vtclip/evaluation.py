@@ -13,7 +13,7 @@ from tqdm import tqdm
 from vtclip.calibration import fit_temperature
 from vtclip.errors import UserError
 from vtclip.overlap import describe_overlap
-from vtclip.predictions import Predictions
+from vtclip.predictions import PredictionLog, Predictions
 from vtclip.results import Temperature
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def evaluate(
         UserError: a score is not finite, so that no accuracy can be told.
     """
     trainer.evaluator.reset()
-    parts = []
+    log = PredictionLog(temperature)
     # to the terminal itself: the log has no use for a bar
     for batch in tqdm(loader, disable=None, desc="test"):
         features, label = trainer.parse_batch_train(batch)
@@ -45,8 +45,8 @@ def evaluate(
         check_finite(trainer, logits)
         trainer.evaluator.process(logits, label)
         zero_shot = F.normalize(features.global_features, dim=-1) @ trainer.text_features.T
-        parts.append(Predictions.of(logits, label, zero_shot, temperature))
-    return trainer.evaluator.evaluate(), Predictions.cat(parts)
+        log.add(logits, label, zero_shot)
+    return trainer.evaluator.evaluate(), log.predictions()
 
 
 def temperature_of_run(trainer: FrozenCLIPTrainer, split: str) -> Temperature:

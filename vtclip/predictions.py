@@ -46,39 +46,6 @@ class Predictions:
     logs: Tensor
     scaled_logs: Tensor | None = None
 
-    @staticmethod
-    def of(
-        logits: Tensor, labels: Tensor, zero_shot_logits: Tensor, temperature: float | None = None
-    ) -> Predictions:
-        """Return the predictions of a batch.
-
-        Args:
-            logits: [B, K].
-            labels: [B], int64.
-            zero_shot_logits: [B, K], at any scale.
-            temperature: for `scaled_logs`.
-        """
-        scaled = None if temperature is None else log_probabilities(logits, labels, temperature)
-        return Predictions(
-            labels.cpu(),
-            logits.argmax(dim=1).cpu(),
-            zero_shot_logits.argmax(dim=1).cpu(),
-            log_probabilities(logits, labels).cpu(),
-            None if scaled is None else scaled.cpu(),
-        )
-
-    @staticmethod
-    def cat(parts: Sequence[Predictions]) -> Predictions:
-        """Join batches, all at one temperature or all without."""
-        scaled = [part.scaled_logs for part in parts if part.scaled_logs is not None]
-        return Predictions(
-            torch.cat([part.labels for part in parts]),
-            torch.cat([part.predicted for part in parts]),
-            torch.cat([part.zero_shot for part in parts]),
-            torch.cat([part.logs for part in parts]),
-            torch.cat(scaled) if scaled else None,
-        )
-
     @property
     def zero_shot_accuracy(self) -> float:
         """Of zero-shot CLIP, in percent."""
@@ -111,6 +78,49 @@ class Predictions:
             for name, correct, count in zip(names, hits, counts, strict=True)
             if count
         }
+
+
+class PredictionLog:
+    """Gathers the predictions of batches, without keeping a tensor of any.
+
+    Numbers go into lists: small tensors kept from each batch would lie between the large ones that
+    are freed, and the memory of those could not be used again.
+
+    Args:
+        temperature: for :attr:`Predictions.scaled_logs`.
+    """
+
+    def __init__(self, temperature: float | None = None) -> None:
+        self._temperature = temperature
+        self._classes: tuple[list[int], ...] = ([], [], [])
+        self._logs: list[list[float]] = []
+        self._scaled_logs: list[list[float]] = []
+
+    def add(self, logits: Tensor, labels: Tensor, zero_shot_logits: Tensor) -> None:
+        """Take in a batch.
+
+        Args:
+            logits: [B, K].
+            labels: [B], int64.
+            zero_shot_logits: [B, K], at any scale.
+        """
+        classes = (labels, logits.argmax(dim=1), zero_shot_logits.argmax(dim=1))
+        for gathered, of_batch in zip(self._classes, classes, strict=True):
+            gathered += of_batch.tolist()
+        self._logs += log_probabilities(logits, labels).tolist()
+        if self._temperature is not None:
+            self._scaled_logs += log_probabilities(logits, labels, self._temperature).tolist()
+
+    def predictions(self) -> Predictions:
+        """Return those of all batches, at least one."""
+        labels, predicted, zero_shot = (torch.tensor(classes) for classes in self._classes)
+        return Predictions(
+            labels,
+            predicted,
+            zero_shot,
+            torch.tensor(self._logs, dtype=torch.float64),
+            torch.tensor(self._scaled_logs, dtype=torch.float64) if self._scaled_logs else None,
+        )
 
 
 def class_keys(classnames: Sequence[str]) -> list[str]:

@@ -84,7 +84,7 @@ def tabulate_or_refuse(folder: Path) -> None:
         for output_format in FORMATS:
             for rows in ("methods", "shots"):
                 render(data, output_format, rows).encode()
-    for keyword in ("accuracy", "macro_f1", "error", "loss"):
+    for keyword in ("accuracy", "macro_f1", "error", "loss", "ece", "accuracy,nll,ece_scaled"):
         summarise_or_refuse(folder, keyword)
 
 
@@ -92,7 +92,7 @@ def summarise_or_refuse(folder: Path, keyword: str) -> None:
     for signal in (END_OF_TRAINING, END_OF_TEST):
         for seed in read_experiment(str(folder), keyword, signal).seeds:
             assert all(map(math.isfinite, seed.values.values()))
-            percentages = seed.values.keys() & {"accuracy", "macro_f1", "error"}
+            percentages = seed.values.keys() & {"accuracy", "macro_f1", "error", "ece"}
             assert all(0 <= seed.values[name] <= 100 for name in percentages)
         for interval in ("std", "ci95"):
             try:
