@@ -4,23 +4,62 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-KINDS = {
-    "attention": "where the texts of a run look, over images",
-}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from vtclip.predictions import Judged
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
+    run = "output/oxford_pets/VTCLIP/rn50_16shots/seed1"
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="example: python report.py attention output/oxford_pets/VTCLIP/rn50_16shots/seed1 "
-        "--pick won --n 6",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"examples:\n  python report.py attention {run} --pick won\n"
+        "  python report.py curves output --published",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    attention = kinds.add_parser("attention", help=KINDS["attention"])
-    _add_run(attention)
-    add = attention.add_argument
+    _add_attention(kinds.add_parser("attention", help="where the texts of a run look"))
+    _add_curves(kinds.add_parser("curves", help="accuracy against shots, of all runs in a folder"))
+    for kind, help_text in (
+        ("confusion", "which classes a run takes for which"),
+        ("classes", "gain over zero-shot CLIP, class by class"),
+        ("reliability", "accuracy against confidence"),
+    ):
+        _add_run(kinds.add_parser(kind, help=help_text))
+    texts = kinds.add_parser("texts", help="where the texts move, in one projection")
+    _add_run(texts)
+    _add_backbone(texts)
+    return parser.parse_args(argv)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    _add_out(parser, "RUN")
+
+
+def _add_out(parser: argparse.ArgumentParser, folder: str) -> None:
+    help_text = f"path of the pictures without a suffix (default: in {folder})"
+    parser.add_argument("--out", default="", metavar="FILE", help=help_text)
+
+
+def _add_backbone(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--backbone", default="", help="name or weights of the backbone, where they moved")
+    add("--root", default="", help="data root, where it moved")
+    add("--plugin", action="append", default=[], metavar="MODULE", help="as of train.py")
+
+
+def _add_attention(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_backbone(parser)
+    add = parser.add_argument
     add("--image", nargs="+", default=[], metavar="FILE", help="these images, not the test split's")
     add("--split", choices=("test",), default="test", help="the split of the images")
     add("--n", type=_count, default=6, help="images of the split (default: 6)")
@@ -34,17 +73,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=1, help="of --pick random (default: 1)")
     add("--classes", default="", metavar="A,B", help="whose texts (default: true class and rival)")
     add("--layer", type=int, default=-1, help="cross-attention, from 0 (default: the last one)")
-    add("--head", type=int, help="one head (default: the mean over heads)")
-    return parser.parse_args(argv)
+    add("--head", type=int, help="one head, from 0 (default: the mean over heads)")
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_curves(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="folder with results anywhere below it")
+    _add_out(parser, "DIR")
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
-    add("--out", default="", metavar="FILE", help="without a suffix (default: in RUN)")
-    add("--backbone", default="", help="name or weights of the backbone, where they moved")
-    add("--root", default="", help="data root, where it moved")
-    add("--plugin", action="append", default=[], metavar="MODULE", help="as of train.py")
+    add("--keyword", default="accuracy", help="as of parse_test_res.py (default: accuracy)")
+    add(
+        "--published",
+        nargs="?",
+        const="*",
+        default="",
+        metavar="NAMES",
+        help="published figures, dashed: all, or those whose method or source has one of these "
+        "texts in it, with commas",
+    )
+    add("--mix", action="store_true", help="also runs that differ in what should agree")
 
 
 def _count(text: str) -> int:
@@ -71,7 +117,6 @@ def attention(args: argparse.Namespace) -> None:
     from vtclip.predictor import load_predictor
     from vtclip.report.attention import draw_scenes, scenes_of
     from vtclip.report.picking import images_of_run
-    from vtclip.report.style import save_figure
 
     predictor = load_predictor(args.run, backbone=args.backbone, plugins=args.plugin)
     if args.image:
@@ -82,13 +127,121 @@ def attention(args: argparse.Namespace) -> None:
     scenes = scenes_of(predictor, images, labels, classes, layer=args.layer, head=args.head)
     heads = "mean over heads" if args.head is None else f"head {args.head}"
     layer = "" if args.layer == -1 else f", layer {args.layer}"
-    figure = draw_scenes(scenes, f"attention, {heads}{layer}")
-    stem = user_path(args.out, "--out") if args.out else predictor.folder / "attention"
+    _save(args, draw_scenes(scenes, f"attention, {heads}{layer}"), predictor.folder)
+
+
+def curves(args: argparse.Namespace) -> None:
+    """Draw accuracy against shots.
+
+    Raises:
+        UserError: bad input.
+    """
+    from dataclasses import replace
+
+    from vtclip.errors import UserError
+    from vtclip.files import user_path
+    from vtclip.report.curves import draw_curves
+    from vtclip.tables.benchmark_table import load_results
+    from vtclip.tables.published import PUBLISHED_FILE
+
+    folder = user_path(args.folder, "DIR")
+    published = PUBLISHED_FILE if args.published else None
+    data = load_results(folder, args.keyword, published=published, mix=args.mix)
+    if args.published not in ("", "*"):
+        names = [name.strip().casefold() for name in args.published.split(",") if name.strip()]
+        cells = [
+            cell
+            for cell in data.cells
+            if not cell.row.source
+            or any(name in f"{cell.row.method}\n{cell.row.source}".casefold() for name in names)
+        ]
+        if not any(cell.row.source for cell in cells):
+            raise UserError(f"--published {args.published}: no published figure of that name here.")
+        data = replace(data, cells=cells)
+    for line in data.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    _save(args, draw_curves(data), folder)
+
+
+def confusion(args: argparse.Namespace) -> None:
+    """Draw which classes a run takes for which.
+
+    Raises:
+        UserError: bad input.
+    """
+    from vtclip.report.confusion import draw_confusion
+
+    _of_predictions(args, draw_confusion)
+
+
+def classes(args: argparse.Namespace) -> None:
+    """Draw the gain over zero-shot CLIP, class by class.
+
+    Raises:
+        UserError: bad input.
+    """
+    from vtclip.report.classes import draw_class_gains
+
+    _of_predictions(args, draw_class_gains)
+
+
+def reliability(args: argparse.Namespace) -> None:
+    """Draw accuracy against confidence.
+
+    Raises:
+        UserError: bad input.
+    """
+    from vtclip.report.reliability import draw_reliability
+
+    _of_predictions(args, draw_reliability)
+
+
+def texts(args: argparse.Namespace) -> None:
+    """Draw where the texts move.
+
+    Raises:
+        UserError: bad input.
+    """
+    from vtclip.predictor import load_predictor
+    from vtclip.report.picking import all_images_of_run, title_of_run
+    from vtclip.report.texts import draw_movement, mean_texts, project
+
+    predictor = load_predictor(args.run, backbone=args.backbone, plugins=args.plugin)
+    images, labels = all_images_of_run(predictor.folder, args.root)
+    moved = project(predictor.trainer.text_features.cpu(), mean_texts(predictor, images, labels))
+    title = title_of_run(predictor.folder)
+    _save(args, draw_movement(moved, predictor.classnames, title), predictor.folder)
+
+
+def _of_predictions(
+    args: argparse.Namespace, draw: Callable[[Sequence[Judged], str], Figure]
+) -> None:
+    from vtclip.files import user_path
+    from vtclip.predictions import read_predictions
+    from vtclip.report.picking import title_of_run
+    from vtclip.saved_model import find_run
+
+    folder = find_run(user_path(args.run, "RUN"))
+    _save(args, draw(read_predictions(folder), title_of_run(folder)), folder)
+
+
+def _save(args: argparse.Namespace, figure: Figure, folder: Path) -> None:
+    from vtclip.files import user_path
+    from vtclip.report.style import save_figure
+
+    stem = user_path(args.out, "--out") if args.out else folder / args.kind
     for path in save_figure(figure, stem):
         print(path)
 
 
-COMMANDS = {"attention": attention}
+COMMANDS = {
+    "attention": attention,
+    "classes": classes,
+    "confusion": confusion,
+    "curves": curves,
+    "reliability": reliability,
+    "texts": texts,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -121,3 +121,7 @@ class CoOp(FrozenCLIPTrainer):
         """Compare the images with the learnt prompts, [B, K]."""
         texts = self.encode_prompts() if self._texts is None else self._texts
         return cosine_logits(features.global_features, texts, self.scale)
+
+    def moved_texts(self, features: Features) -> Tensor:
+        """Return the learnt prompts, the same for every image, [B, K, D]."""
+        return self.encode_prompts().expand(len(features), -1, -1)

@@ -150,6 +150,14 @@ class VTCLIP(FrozenCLIPTrainer):
             weights = self.head.attention_weights(self.text_features, keys, layer)
         return weights[..., int(self.options.INCLUDE_GLOBAL) :]
 
+    def moved_texts(self, features: Features) -> Tensor:
+        """Return the visual-guided texts [B, K, D]."""
+        _, keys = self._tokens(features)
+        with self._precision():
+            guided = self.head(self.text_features, keys)
+        assert isinstance(guided, Tensor)  # no weights are asked for
+        return guided
+
     def resolved_options(self) -> dict[str, Any]:
         """Return the options with the precision that PREC auto stands for here."""
         return {**self.options, "PREC": "amp" if self._amp() else "fp32"}

@@ -137,6 +137,14 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
             "to show; name a run of a method such as VTCLIP."
         )
 
+    def moved_texts(self, features: Features) -> Tensor:
+        """Return the texts [B, K, D] that a batch of images is compared with.
+
+        Raises:
+            UserError: the method leaves the texts where they are.
+        """
+        raise UserError(f"{type(self).__name__}: its texts do not move.")
+
     def resolved_options(self) -> dict[str, Any]:
         """Return the options of the method, with what "auto" stands for on this machine."""
         return dict(self.options)

@@ -25,6 +25,7 @@ from vtclip.expectations import (
     whole_number,
 )
 from vtclip.files import atomic_path, read_json, sha256_of_file, write_json
+from vtclip.results import RESULT_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,20 +151,30 @@ def find_model(folder: Path) -> Path:
     Raises:
         UserError: there is none, or there are several.
     """
-    if (folder / MODEL_FILE).is_file():
+    found = find_run(folder)
+    if not (found / MODEL_FILE).is_file():
+        raise UserError(
+            f"{found}: has a result but no {MODEL_FILE}: an evaluation, or a run of an earlier "
+            "version, which is to be trained again in another folder."
+        )
+    return found
+
+
+def find_run(folder: Path) -> Path:
+    """Return the folder of a result: `folder` itself, or that of the only seed in it.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    if (folder / RESULT_FILE).is_file():
         return folder
-    seeds = sorted(path.parent for path in folder.glob(f"seed*/{MODEL_FILE}"))
+    seeds = sorted(path.parent for path in folder.glob(f"seed*/{RESULT_FILE}"))
     if len(seeds) == 1:
         return seeds[0]
     if seeds:
         names = ", ".join(seed.name for seed in seeds)
         raise UserError(f"{folder}: holds several runs ({names}); name one, such as {seeds[0]}.")
-    if (folder / "result.json").is_file():
-        raise UserError(
-            f"{folder}: has a result but no {MODEL_FILE}: an evaluation, or a run of an earlier "
-            "version, which is to be trained again in another folder."
-        )
-    raise UserError(f"{folder}: not the folder of a finished run (no {MODEL_FILE}).")
+    raise UserError(f"{folder}: not the folder of a finished run (no {RESULT_FILE}).")
 
 
 def model_of_run(trainer: FrozenCLIPTrainer) -> SavedModel:

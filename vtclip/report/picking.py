@@ -11,6 +11,7 @@ from vtclip.errors import UserError
 from vtclip.files import user_path
 from vtclip.predictions import Judged, read_predictions
 from vtclip.results import RESULT_FILE, read_result
+from vtclip.tables.names import shots_name
 
 Pick = Literal["random", "fixed", "lost", "won"]
 
@@ -28,13 +29,34 @@ def images_of_run(
     Raises:
         UserError: the run has no predictions or no such images, or an image is missing.
     """
-    judged = read_predictions(folder)
-    rows = pick_rows(judged, pick, n, seed)
+    rows = pick_rows(read_predictions(folder), pick, n, seed)
     if not rows:
         raise UserError(f"{folder}: no image is {pick} against zero-shot CLIP; try --pick fixed.")
-    data = (
-        user_path(root, "--root") if root else Path(read_result(folder / RESULT_FILE).dataset_root)
-    )
+    return _found(folder, root, rows)
+
+
+def all_images_of_run(folder: Path, root: str) -> tuple[list[Path], list[str]]:
+    """Return all test images of a run and their true classes; see :func:`images_of_run`.
+
+    Raises:
+        UserError: the run has no predictions, or an image is missing.
+    """
+    return _found(folder, root, read_predictions(folder))
+
+
+def title_of_run(folder: Path) -> str:
+    """Return one line that names a run: method, dataset, shots, seed, backbone.
+
+    Raises:
+        UserError: it has no result.
+    """
+    r = read_result(folder / RESULT_FILE)
+    return f"{r.method}, {r.dataset}, {shots_name(r.shots)}, seed {r.seed}, {r.backbone}"
+
+
+def _found(folder: Path, root: str, rows: Sequence[Judged]) -> tuple[list[Path], list[str]]:
+    named = root or read_result(folder / RESULT_FILE).dataset_root
+    data = user_path(named, "--root")
     images = [data / row.path for row in rows]
     for image in images:
         if not image.is_file():

@@ -17,6 +17,10 @@ COLUMN, PAGE = 3.25, 6.9
 DPI = 300
 # light to dark in print and in grey, and told apart by all kinds of colour vision
 COLOURS = "cividis"
+# Okabe and Ito's, told apart by all kinds of colour vision, black last
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p")
+GAIN, LOSS = "#0072B2", "#E69F00"
 
 _SETTINGS = {
     "font.size": 7,
