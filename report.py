@@ -140,8 +140,9 @@ def curves(args: argparse.Namespace) -> None:
 
     from vtclip.errors import UserError
     from vtclip.files import user_path
-    from vtclip.report.curves import draw_curves
+    from vtclip.report.curves import draw_curves, zero_shot_cells
     from vtclip.tables.benchmark_table import load_results
+    from vtclip.tables.collect import collect
     from vtclip.tables.published import PUBLISHED_FILE
 
     folder = user_path(args.folder, "DIR")
@@ -158,6 +159,8 @@ def curves(args: argparse.Namespace) -> None:
         if not any(cell.row.source for cell in cells):
             raise UserError(f"--published {args.published}: no published figure of that name here.")
         data = replace(data, cells=cells)
+    if args.keyword == "accuracy" and all(cell.shots for cell in data.cells):
+        data = replace(data, cells=[*data.cells, *zero_shot_cells(collect(folder).runs)])
     for line in data.warnings:
         print(f"warning: {line}", file=sys.stderr)
     _save(args, draw_curves(data), folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtclip.report.style import COLUMN, MARKERS, PAGE, PALETTE, house_style, new_figure
 from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.collect import Run
 from vtclip.tables.layout import TableData
 from vtclip.tables.metrics import METRICS
 from vtclip.tables.names import AVERAGE, average_name
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IN_A_ROW = 4
+ZERO_SHOT = "zero-shot CLIP"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,21 @@ class Curve:
     shots: list[int]
     means: list[float]
     deviations: list[float | None]
+
+
+def zero_shot_cells(runs: Sequence[Run]) -> list[Cell]:
+    """Return zero-shot CLIP's accuracy on each dataset, as the runs found it beside their own.
+
+    Where their prompts differ, so that it is not one figure, there is none.
+    """
+    found: dict[str, set[float]] = defaultdict(set)
+    for run in runs:
+        found[run.result.dataset].add(run.result.zero_shot_accuracy)
+    return [
+        Cell(Row(ZERO_SHOT), dataset, 0, tuple(values))
+        for dataset, values in found.items()
+        if len(values) == 1
+    ]
 
 
 def curves_of(data: TableData) -> dict[str, list[Curve]]:
@@ -84,9 +102,9 @@ def draw_curves(data: TableData) -> Figure:
                 _draw(axes, curve, shots, *looks[curve.row])
             axes.set_xticks(range(len(shots) + 1), ["0", *map(str, shots)])
             axes.grid(alpha=0.25, linewidth=0.4)
-        metric = METRICS[data.metric]
-        figure.supxlabel("shots per class", fontsize=7)
-        figure.supylabel(metric.title, fontsize=7)
+        for axes in grid.flat[max(0, len(panels) - in_a_row) : len(panels)]:
+            axes.set_xlabel("shots per class")
+        figure.supylabel(METRICS[data.metric].title, fontsize=7)
         handles = {}
         for axes in grid.flat:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

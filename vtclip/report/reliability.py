@@ -78,7 +78,7 @@ def draw_reliability(judged: Sequence[Judged], title: str) -> Figure:
         upper.set_ylabel("accuracy")
         upper.set_ylim(0, 1)
         upper.set_xlim(0, 1)
-        upper.legend(loc="upper left", frameon=False)
+        upper.legend(loc="upper left", framealpha=0.9)
         upper.set_title(f"{title}\nECE {ece:.2f} % ({len(bins)} bins), {len(judged):,} images")
         lower.bar(at, [b.images for b in filled], width, color=LOSS)
         lower.set_ylabel("images")
