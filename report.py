@@ -36,6 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     texts = kinds.add_parser("texts", help="where the texts move, in one projection")
     _add_run(texts)
     _add_backbone(texts)
+    _add_html(kinds.add_parser("html", help="one self-contained page of all runs in a folder"))
     return parser.parse_args(argv)
 
 
@@ -90,6 +91,17 @@ def _add_curves(parser: argparse.ArgumentParser) -> None:
         help="published figures, dashed: all, or those whose method or source has one of these "
         "texts in it, with commas",
     )
+    add("--mix", action="store_true", help="also runs that differ in what should agree")
+
+
+def _add_html(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", metavar="DIR", help="folder with results anywhere below it")
+    add("--out", default="report.html", metavar="FILE", help="default: report.html")
+    add("--images", type=_count, default=6, help="per gallery of a run (default: 6)")
+    add("--details", type=_count, default=12, help="runs shown in detail (default: 12)")
+    add("--root", default="", help="data root, where it moved")
+    add("--plugin", action="append", default=[], metavar="MODULE", help="as of train.py")
     add("--mix", action="store_true", help="also runs that differ in what should agree")
 
 
@@ -216,6 +228,26 @@ def texts(args: argparse.Namespace) -> None:
     _save(args, draw_movement(moved, predictor.classnames, title), predictor.folder)
 
 
+def html(args: argparse.Namespace) -> None:
+    """Write one page about all runs in a folder.
+
+    Raises:
+        UserError: bad input.
+    """
+    from vtclip.files import user_path, write_text
+    from vtclip.plugins import import_modules
+    from vtclip.report.page import build_page
+
+    import_modules(["trainers"], args.plugin)
+    folder = user_path(args.folder, "DIR")
+    page = build_page(
+        folder, images=args.images, runs_in_detail=args.details, root=args.root, mix=args.mix
+    )
+    target = user_path(args.out, "--out")
+    write_text(target, page)
+    print(target)
+
+
 def _of_predictions(
     args: argparse.Namespace, draw: Callable[[Sequence[Judged], str], Figure]
 ) -> None:
@@ -242,6 +274,7 @@ COMMANDS = {
     "classes": classes,
     "confusion": confusion,
     "curves": curves,
+    "html": html,
     "reliability": reliability,
     "texts": texts,
 }

@@ -18,6 +18,7 @@ setup(
     package_data={
         "vtclip": ["py.typed"],
         "vtclip.backbones": ["weights/*.pt"],
+        "vtclip.report": ["*.html"],
         "vtclip.tables": ["*.csv"],
     },
     install_requires=[
@@ -41,6 +42,7 @@ setup(
         "requests>=2.31",
         "tensorboard>=2.14",
         "matplotlib>=3.7",
+        "jinja2>=3.1",
     ],
     extras_require={
         "dev": [

@@ -83,6 +83,11 @@ class Predictor:
         self.classnames = model.classnames
         self._encoding = encoding
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether the texts of the method look at the image."""
+        return type(self.trainer).attention is not FrozenCLIPTrainer.attention
+
     def predict(self, images: Sequence[Picture], top: int = 5) -> list[Prediction]:
         """Return the classes of images, in their order.
 

@@ -137,6 +137,35 @@ def draw_overlay(seen: Image.Image, look: Tensor, title: str) -> Figure:
         return figure
 
 
+def look_of(predictor: Predictor, image: Picture, classname: str) -> Tensor:
+    """Return the weights [h, w] of the text of a class over an image, the mean over heads.
+
+    Raises:
+        UserError: the image cannot be read, or the method has no such attention.
+    """
+    weights = predictor.attention([image])[0].mean(0)
+    return weights[predictor.classnames.index(classname)]
+
+
+def overlay_image(seen: Image.Image, look: Tensor, side: int) -> Image.Image:
+    """Return the attention over an image as pixels, on its own scale from 0 to its largest.
+
+    Args:
+        seen: the square part that the backbone sees.
+        look: weights [h, w].
+        side: of the result, in pixels.
+    """
+    import numpy as np
+    from matplotlib import colormaps
+    from PIL import Image
+
+    shares = (look / look.max().clamp(min=1e-12)).numpy()
+    colours = Image.fromarray((255 * colormaps[COLOURS](shares)[..., :3]).astype(np.uint8))
+    colours = colours.resize((side, side), Image.Resampling.NEAREST)
+    grey = seen.convert("L").convert("RGB").resize((side, side))
+    return Image.blend(grey, colours, OPACITY)
+
+
 def _scene(
     predictor: Predictor,
     image: Picture,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from vtclip.files import atomic_path, user_path
 from vtclip.prediction_formats import Row
 from vtclip.predictor import Predictor
-from vtclip.report.attention import draw_overlay
+from vtclip.report.attention import draw_overlay, look_of
 from vtclip.report.style import DPI
 
 
@@ -23,8 +23,7 @@ def with_overlays(predictor: Predictor, rows: Iterable[Row], folder: str) -> Ite
     target = user_path(folder, "--overlay")
     for number, row in enumerate(rows, start=1):
         best = row.prediction.top[0]
-        weights = predictor.attention([row.path])[0].mean(0)
-        look = weights[predictor.classnames.index(best.classname)]
+        look = look_of(predictor, row.path, best.classname)
         title = f"{best.classname} {best.probability:.2f}"
         figure = draw_overlay(predictor.seen(row.path), look, title)
         with atomic_path(target / f"{number:04}-{row.path.stem}.png") as temporary:

@@ -84,6 +84,20 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
+def svg_of(figure: Figure) -> str:
+    """Return a figure as an <svg> element, the same text for the same figure."""
+    import io
+
+    import matplotlib as mpl
+
+    content = io.StringIO()
+    # names of clip paths are made from the salt, and must differ between the figures of a page
+    with mpl.rc_context({"svg.hashsalt": figure.get_label() or "vtclip", "svg.fonttype": "path"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    text = content.getvalue()
+    return text[text.index("<svg") :]
+
+
 def shortened_name(name: str, longest: int = 24) -> str:
     """Return a class name as a figure has room for it.
 
