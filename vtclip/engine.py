@@ -318,7 +318,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
             self.data.require("val")
             self._require_apart("val")
         super().before_train()
-        remove_predictions(Path(self.output_dir))
+        if self.output_dir:
+            remove_predictions(Path(self.output_dir))
         write_run_files(self)
         if self.head is not None:
             self.train_loader_x = self.data.loader("train")

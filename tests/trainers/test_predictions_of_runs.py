@@ -334,8 +334,11 @@ def test_without_a_folder_nothing_is_written(
     build: Build, on_bank: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = build(on_bank("ZeroshotCLIP", tmp_path / "run"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+    other = tmp_path / "here" / PREDICTIONS_FILE
+    other.parent.mkdir()
+    other.write_text("of another program")
+    monkeypatch.chdir(other.parent)
     built.output_dir = ""
+    built.before_train()
     built.test()
-    assert not list(tmp_path.rglob(PREDICTIONS_FILE))
+    assert [path.read_text() for path in tmp_path.rglob(PREDICTIONS_FILE)] == ["of another program"]
