@@ -32,7 +32,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HEADS = ("VTCLIP", "CLIPAdapter", "TipAdapterF")
-FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText")
+FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText", "GDA")
 EPOCHS = 4
 SECONDS = 30
 

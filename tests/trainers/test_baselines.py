@@ -33,10 +33,11 @@ SEARCHES = {
     "CLIPAdapter": {"ratio"},
     "LinearProbe": {"C"},
     "CALIP": {"b2", "b3"},
+    "GDA": {"alpha"},
     "VTCLIP": {"clip_logit_weight"},
 }
 TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP"]
-FITTED = ["TipAdapter", "LinearProbe"]
+FITTED = ["TipAdapter", "LinearProbe", "GDA"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
