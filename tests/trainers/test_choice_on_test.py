@@ -31,6 +31,7 @@ CHOOSERS = [
     ["LinearProbe"],
     ["CALIP"],
     ["GDA"],
+    ["P0"],
     ["VTCLIP", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"],
     ["VTCLIP", "TEST.FINAL_MODEL", "best_val"],
 ]
