@@ -6,9 +6,10 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from torch.nn import functional as F
 
+from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
-from vtclip.methods.ss_text import class_weights
+from vtclip.methods.ss_text import class_weights, repelled
 from vtclip.methods.zero_shot import cosine_logits
 
 
@@ -16,6 +17,9 @@ from vtclip.methods.zero_shot import cosine_logits
 class SSText(FrozenCLIPTrainer):
     """Closed form, without validation images."""
 
+    OPTIONS = {
+        "REPEL": Option(False, "push class vectors apart, as the authors' program does"),
+    }
     FITTED = {"weight": "KD"}
     no_transfer_reason = "the class vectors of SS-Text hold images of their own classes."
 
@@ -23,7 +27,8 @@ class SSText(FrozenCLIPTrainer):
         """Return "weight" [K, D] from the images under the test transform."""
         features, labels = self.features("train")
         g = F.normalize(features.global_features, dim=-1)
-        return {"weight": class_weights(self.text_features, g, labels, self.scale)}
+        weight = class_weights(self.text_features, g, labels, self.scale)
+        return {"weight": repelled(weight) if self.options.REPEL else weight}
 
     def logits(self, features: Features) -> Tensor:
         """Return s cos(g, W), [B, K]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from vtclip.methods.ss_text import class_weights
+from vtclip.methods.ss_text import class_weights, repelled
 
 
 def test_each_class_is_moved_by_its_own_images():
@@ -25,3 +25,11 @@ def test_known_values():
     # s / (N lam) is 10 / 2 for one image per class
     expected = torch.tensor([[4.0, 4.0], [0.0, 6.0]])
     torch.testing.assert_close(class_weights(texts, support, torch.arange(2), 10.0), expected)
+
+
+def test_repelled_by_hand() -> None:
+    weights = torch.tensor([[3.0, 0.0], [1.0, 4.0]])
+    # the mean is (2, 2), so that d is (4, -2) and (0, 6)
+    root = 20**0.5
+    expected = torch.tensor([[3 - 4 / root, 2 / root], [1.0, 3.0]])
+    torch.testing.assert_close(repelled(weights), expected)

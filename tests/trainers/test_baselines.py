@@ -33,10 +33,12 @@ SEARCHES = {
     "CLIPAdapter": {"ratio"},
     "LinearProbe": {"C"},
     "CALIP": {"b2", "b3"},
+    "GDA": {"alpha"},
+    "P0": {"candidate", "rate", "lam"},
     "VTCLIP": {"clip_logit_weight"},
 }
-TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP"]
-FITTED = ["TipAdapter", "LinearProbe"]
+TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0"]
+FITTED = ["TipAdapter", "LinearProbe", "GDA"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
@@ -66,7 +68,7 @@ def test_test_labels_change_no_choice(
     assert all(first[key].equal(second[key]) for key in first | second)
 
 
-@pytest.mark.parametrize("trainer", [*SEARCHES, "ZeroshotCLIP"])
+@pytest.mark.parametrize("trainer", [*SEARCHES, "ZeroshotCLIP", "RLA"])
 def test_evaluation_gives_the_same_accuracy(
     trainer: str, run_train, on_bank: Arguments, tmp_path: Path
 ) -> None:
@@ -82,8 +84,8 @@ def test_evaluation_gives_the_same_accuracy(
 
 def sum_of(folder: Path) -> int:
     values = saved(folder / "run")
-    # not trained: labels of a cache
-    return sum(p.numel() for key, p in values.items() if key != "labels")
+    # not trained: labels of a cache, the basis of P0
+    return sum(p.numel() for key, p in values.items() if key not in ("labels", "basis"))
 
 
 @pytest.mark.parametrize("trainer", TRAINED)

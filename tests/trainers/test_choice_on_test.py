@@ -30,6 +30,8 @@ CHOOSERS = [
     ["TipAdapterF"],
     ["LinearProbe"],
     ["CALIP"],
+    ["GDA"],
+    ["P0"],
     ["VTCLIP", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"],
     ["VTCLIP", "TEST.FINAL_MODEL", "best_val"],
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def class_weights(text_features: Tensor, support: Tensor, labels: Tensor, scale: float) -> Tensor:
@@ -20,3 +21,11 @@ def class_weights(text_features: Tensor, support: Tensor, labels: Tensor, scale:
     sums = text_features.new_zeros(text_features.shape).index_add(0, labels, support)
     counts = labels.bincount(minlength=len(text_features)).to(sums.dtype)
     return text_features + scale / len(labels) * counts[:, None] * sums
+
+
+def repelled(weights: Tensor) -> Tensor:
+    """Return W - d / |d| with d_k = 2 W_k - the mean of W over classes, of weights [K, D].
+
+    The step that the authors' program (solvers/sstext.py of jusiro/SS-Text) adds for SS-Text+.
+    """
+    return weights - F.normalize(2 * weights - weights.mean(0), dim=-1)
