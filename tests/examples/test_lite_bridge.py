@@ -9,10 +9,17 @@ from types import ModuleType
 
 import pytest
 import torch
+from dassl.config import get_cfg_default
+from PIL import Image
 
+from datasets.split import read_split
 from vtclip.backbones import Backbone, PromptLearningBackbone, available_backbones, build_backbone
+from vtclip.config import extend_cfg
 from vtclip.errors import UserError
+from vtclip.feature_provider import encode_classes
+from vtclip.methods.zero_shot import cosine_logits
 from vtclip.plugins import import_modules
+from vtclip.preprocessing import resolve_preprocessing, transform_of
 
 from ..conftest import ROOT
 
@@ -187,3 +194,24 @@ def test_coop_is_refused_in_one_line(
     assert run_train(*arguments, "--shots", "1", "--output-dir", str(tmp_path / "run")) == 2
     (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error:")]
     assert "the text encoder of lite-bridge takes texts only" in line
+
+
+@torch.no_grad()
+def test_zero_shot_on_every_fiftieth_test_image(bridge: Backbone, real_data: Path) -> None:
+    """Real photographs through the project's own preprocessing; docs has the whole split."""
+    folder = real_data / "caltech-101"
+    lists = read_split(folder / "split_zhou_Caltech101.json", "101_ObjectCategories/")
+    names = dict(sorted((item.label, item.classname) for item in lists.test))
+    texts = encode_classes(bridge, ["a photo of a {}."], list(names.values()))
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    cfg.INPUT.TRANSFORMS = ("normalize",)
+    transform = transform_of(resolve_preprocessing(cfg, bridge), is_train=False)
+    chosen = lists.test[::50]
+    correct = 0
+    for item in chosen:
+        with Image.open(folder / item.impath) as image:
+            features = bridge.encode_image(transform(image.convert("RGB"))[None], None)
+        scores = cosine_logits(features.global_features, texts, 20.0)
+        correct += int(scores.argmax()) == item.label
+    assert (correct, len(chosen)) == (32, 50)
