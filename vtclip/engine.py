@@ -42,11 +42,12 @@ from vtclip.results import Search, write_result
 from vtclip.run_features import RunFeatures, build_provider
 from vtclip.run_folder import finished_result, locked
 from vtclip.run_record import identity_of_run, record_of_run, write_run_files
+from vtclip.scalars import Scalars
 from vtclip.schedule import build_scheduler, fused
 from vtclip.stopwatch import Stopwatch
 
 
-class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
+class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
     """Trains a small head, fits one in closed form, or does neither, on features of a frozen CLIP.
 
     Attributes:
@@ -220,7 +221,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
                     "to run it again"
                 )
                 return
-            super().train(*args)
+            with self.scalars_written():
+                super().train(*args)
 
     def before_train(self) -> None:
         """Resume where there is something to resume, then build the training loader or fit."""
