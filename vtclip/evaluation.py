@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -35,7 +36,25 @@ def evaluate(trainer: FrozenCLIPTrainer, loader: Iterable[Any]) -> tuple[dict[st
         trainer.evaluator.process(logits, label)
         zero_shot = F.normalize(features.global_features, dim=-1) @ trainer.text_features.T
         zero_shot_correct += int((zero_shot.argmax(1) == label).sum())
-    return trainer.evaluator.evaluate(), zero_shot_correct
+    return _results(trainer), zero_shot_correct
+
+
+def _results(trainer: FrozenCLIPTrainer) -> dict[str, Any]:
+    """Return what Dassl's evaluator makes of the scores; it writes cmat.pt where it is to.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        results: dict[str, Any] = trainer.evaluator.evaluate()
+    except (OSError, RuntimeError) as error:  # torch.save has no error of its own
+        if not trainer.cfg.TEST.COMPUTE_CMAT:
+            raise
+        path = Path(trainer.output_dir) / "cmat.pt"
+        path.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be written ({reason}).") from error
+    return results
 
 
 def check_finite(trainer: FrozenCLIPTrainer, logits: Tensor) -> None:
