@@ -141,7 +141,7 @@ def test_checkpoints_of_an_earlier_attempt_go_with_the_end_of_the_run(
 
 
 def test_a_log_without_room_costs_the_log_alone(run_train, tmp_path: Path, capsys) -> None:
-    options = ("--trainer", "ZeroshotCLIP", "TEST.PER_CLASS_RESULT", "True")
+    options = ("--trainer", "ZeroshotCLIP", *SHORT, "TEST.PER_CLASS_RESULT", "True")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_train("--output-dir", str(whole), *options) == 0
     size = (whole / "result.json").stat().st_size + 50
@@ -157,7 +157,7 @@ def test_a_log_without_room_costs_the_log_alone(run_train, tmp_path: Path, capsy
 
 
 def test_a_confusion_matrix_without_room(run_train, tmp_path: Path, capsys) -> None:
-    options = ("--trainer", "ZeroshotCLIP", "TEST.COMPUTE_CMAT", "True")
+    options = ("--trainer", "ZeroshotCLIP", *SHORT, "TEST.COMPUTE_CMAT", "True")
     assert run_train("--output-dir", str(tmp_path / "first"), *options) == 0
     assert (tmp_path / "first" / "cmat.pt").is_file()
     capsys.readouterr()

@@ -40,11 +40,11 @@ def logged(folder: str) -> Iterator[None]:
     except UserError as error:
         # the console gets this line from the command line, after the log is closed
         sys.stdout.flush()
-        with (
-            suppress(OSError),
-            (Path(folder) / LOG).open("a", encoding="utf-8", errors="replace") as log,
-        ):
-            log.write(f"error: {error}\n")
+        # an earlier log is log.txt, the later ones have the time behind it
+        latest = max(Path(folder).glob(f"{LOG}*"), default=None)
+        if latest is not None:
+            with suppress(OSError), latest.open("a", encoding="utf-8", errors="replace") as log:
+                log.write(f"error: {error}\n")
         raise
     finally:
         log_and_console = sys.stdout
