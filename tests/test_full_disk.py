@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from dassl.engine import TrainerX
 
-from vtclip import checkpoints, log_stream
+from vtclip import checkpoints, evaluation, log_stream
 from vtclip.errors import UserError, run_command
 from vtclip.log_stream import start_log
 from vtclip.results import read_result
@@ -156,24 +157,32 @@ def test_a_log_without_room_costs_the_log_alone(run_train, tmp_path: Path, capsy
     assert results[0].accuracy == results[1].accuracy
 
 
-def test_a_confusion_matrix_without_room(run_train, tmp_path: Path, capsys) -> None:
-    options = ("--trainer", "ZeroshotCLIP", *SHORT, "TEST.COMPUTE_CMAT", "True")
-    assert run_train("--output-dir", str(tmp_path / "first"), *options) == 0
-    assert (tmp_path / "first" / "cmat.pt").is_file()
-    capsys.readouterr()
-    real = torch.save
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EFBIG, TOO_LARGE), TOO_LARGE),
+        (RuntimeError("unexpected pos 64 vs 0\nframe #0"), "unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_confusion_matrix_without_room(error: Exception, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "cmat.pt"
 
-    def full(value: Any, target: Any, **named: Any) -> None:
-        with largest_file(1000):
-            real(value, target, **named)
+    class Evaluator:
+        def evaluate(self) -> None:
+            path.write_bytes(b"half")
+            raise error
 
-    with (
-        largest_file((tmp_path / "first" / "config.yaml").stat().st_size),
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr(torch, "save", full)
-        code = run_train("--output-dir", str(tmp_path / "run"), *options)
-    assert code == 2
+    test = SimpleNamespace(COMPUTE_CMAT=True)
+    trainer: Any = SimpleNamespace(
+        evaluator=Evaluator(), cfg=SimpleNamespace(TEST=test), output_dir=str(tmp_path)
+    )
+    with pytest.raises(UserError) as refused:
+        evaluation._results(trainer)
+    assert str(refused.value) == f"{path}: cannot be written ({reason})."
+    assert not path.exists()
+    test.COMPUTE_CMAT = False
+    with pytest.raises(type(error)):
+        evaluation._results(trainer)
 
 
 # ---- the parts
