@@ -152,11 +152,11 @@ def run_seed(args: argparse.Namespace, cfg: Any, model_dir: str) -> None:
     from dassl.utils import collect_env_info, set_random_seed
 
     from vtclip.results import RESULT_FILE
-    from vtclip.run_folder import locked
+    from vtclip.run_folder import claimed
     from vtclip.run_log import logged
 
     folder = Path(cfg.OUTPUT_DIR)
-    with locked(folder):
+    with claimed(folder):
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
         if (folder / RESULT_FILE).is_file() and not args.eval_only:

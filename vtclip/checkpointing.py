@@ -54,6 +54,7 @@ class Checkpointing:
     _models: OrderedDict[str, nn.Module]
     _trains: bool
     _last_save = 0.0
+    _earlier_attempt: Mapping[Path, int] = {}
 
     def save_model(
         self,
@@ -160,7 +161,7 @@ class Checkpointing:
             if not path.is_file():
                 if self.cfg.RESUME:
                     raise UserError(f"{path}: missing, so there is nothing to resume (RESUME).")
-                checkpoints.clear(folder, self._settings())
+                self._earlier_attempt = checkpoints.earlier_attempt(folder, self._settings())
                 return 0
             content = checkpoints.load(path)
             checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
@@ -182,7 +183,8 @@ class Checkpointing:
             self._save_unfinished()
 
     def remove_unfinished(self) -> None:
-        """Remove what a finished run no longer needs to go on."""
+        """Remove what a finished run no longer needs to go on, and an earlier attempt at it."""
+        checkpoints.remove_unchanged(self._earlier_attempt)
         for name in self._models:
             (Path(self.output_dir) / name / checkpoints.UNFINISHED).unlink(missing_ok=True)
 

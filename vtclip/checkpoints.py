@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from vtclip.config.keys import MANY
 from vtclip.errors import UserError, shortened
-from vtclip.files import atomic_path, write_text
-from vtclip.torch_files import UnreadableFile, load_on_cpu
+from vtclip.files import write_text
+from vtclip.torch_files import UnreadableFile, load_on_cpu, save_atomically
 
 BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
@@ -33,8 +33,7 @@ def name_of(epoch: int) -> str:
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write a checkpoint, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    save_atomically(content, path)
 
 
 def save_latest(content: dict[str, Any], folder: Path, epoch: int) -> None:
@@ -297,12 +296,18 @@ def _name_of_latest(path: Path) -> str:
     return name
 
 
-def clear(folder: Path, settings: dict[str, str]) -> None:
-    """Remove the checkpoints of an earlier attempt at a run that starts anew.
+def earlier_attempt(folder: Path, settings: dict[str, str]) -> dict[Path, int]:
+    """Return the checkpoints of an earlier attempt at a run that starts anew.
+
+    They are good until the run has better ones, so they stay until it has finished (see
+    :func:`remove_unchanged`); only parts that a killed process left are removed.
 
     Args:
         folder: of the trained module.
         settings: of the run.
+
+    Returns:
+        When each was written, in nanoseconds.
 
     Raises:
         UserError: a checkpoint there is of a run with other settings.
@@ -310,8 +315,16 @@ def clear(folder: Path, settings: dict[str, str]) -> None:
     old = sorted({*folder.glob("model.pth.tar-*"), *folder.glob(BEST)})
     for path in old:
         check_origin(path, {"origin": load(path)["settings"]}, settings)
-    for path in [*old, folder / LATEST, *folder.glob(".model*"), *folder.glob(f".{UNFINISHED}.*")]:
+    for path in [*folder.glob(".model*"), *folder.glob(f".{UNFINISHED}.*")]:
         path.unlink(missing_ok=True)
+    return {path: path.stat().st_mtime_ns for path in old}
+
+
+def remove_unchanged(written: Mapping[Path, int]) -> None:
+    """Remove the files that are still those that were written at the given times."""
+    for path, when in written.items():
+        if path.is_file() and path.stat().st_mtime_ns == when:
+            path.unlink()
 
 
 def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) -> None:

@@ -59,11 +59,12 @@ from vtclip.saved_model import (
     model_of_run,
     write_model,
 )
+from vtclip.scalars import Scalars
 from vtclip.schedule import build_scheduler, fused
 from vtclip.stopwatch import Stopwatch
 
 
-class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
+class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
     """Trains a small head, fits one in closed form, or does neither, on features of a frozen CLIP.
 
     Attributes:
@@ -308,7 +309,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
                     "to run it again"
                 )
                 return
-            super().train(*args)
+            with self.scalars_written():
+                super().train(*args)
 
     def before_train(self) -> None:
         """Resume where there is something to resume, then build the training loader or fit."""

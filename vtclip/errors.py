@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TextIO
+
+# of the system, where a disk, a quota or the largest size of a file is reached
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -41,18 +46,31 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     )
 
 
+def as_user_error(error: BaseException) -> UserError | None:
+    """Return what a user is to read of an error: of a UserError, and of a full disk; else None.
+
+    >>> print(as_user_error(OSError(errno.EFBIG, "File too large", "log.txt")))
+    log.txt: cannot be written (File too large).
+    """
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        name = error.filename or "the output"
+        return UserError(f"{name}: cannot be written ({error.strerror}).")
+    return error if isinstance(error, UserError) else None
+
+
 def show_user_errors_in_one_line() -> None:
     """Make command lines of other projects end with the line of a :class:`UserError`, exit code 2.
 
-    Every other error is shown as before.
+    So does a full disk. Every other error is shown as before.
     """
     shown_before = sys.excepthook
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not isinstance(error, UserError):
+        told = as_user_error(error)
+        if told is None:
             shown_before(kind, error, trace)
             return
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         # the code of an uncaught error would be 1
         sys.exit(2)
 
@@ -63,18 +81,40 @@ def run_command(main: Callable[[], int | None]) -> int:
     """Run the body of a command line and return its exit code.
 
     Returns:
-        What `main` returns (0 for None), 2 for a :class:`UserError`, 130 for Ctrl-C, 0 where
-        the reader of the output has gone.
+        What `main` returns (0 for None), 2 for a :class:`UserError` and a full disk, 130 for
+        Ctrl-C, 0 where the reader of the output has gone.
     """
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _tell(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # `| head` has read enough; what is still buffered has nowhere to go at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `| head` has read enough
+        _drop(sys.stdout)
         return 0
+    except OSError as error:
+        told = as_user_error(error)
+        if told is None:
+            raise
+        return _tell(told)
+
+
+def _tell(error: UserError) -> int:
+    """Print the line of an error, as far as anything can be printed, and return its exit code."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"error: {error}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:
+            _drop(stream)
+    return 2
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream has buffered nowhere, since writing it at exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

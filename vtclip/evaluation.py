@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -46,7 +47,7 @@ def evaluate(
         trainer.evaluator.process(logits, label)
         zero_shot = F.normalize(features.global_features, dim=-1) @ trainer.text_features.T
         log.add(logits, label, zero_shot)
-    return trainer.evaluator.evaluate(), log.predictions()
+    return _results(trainer), log.predictions()
 
 
 def temperature_of_run(trainer: FrozenCLIPTrainer, split: str) -> Temperature:
@@ -101,6 +102,24 @@ def _no_validation(trainer: FrozenCLIPTrainer, split: str) -> str:
     if not trainer.facts.items["val"]:
         return "no validation images"
     return describe_overlap(trainer.overlap["val"], "val", "test")
+
+
+def _results(trainer: FrozenCLIPTrainer) -> dict[str, Any]:
+    """Return what Dassl's evaluator makes of the scores; it writes cmat.pt where it is to.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        results: dict[str, Any] = trainer.evaluator.evaluate()
+    except (OSError, RuntimeError) as error:  # torch.save has no error of its own
+        if not trainer.cfg.TEST.COMPUTE_CMAT:
+            raise
+        path = Path(trainer.output_dir) / "cmat.pt"
+        path.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be written ({reason}).") from error
+    return results
 
 
 def check_finite(trainer: FrozenCLIPTrainer, logits: Tensor) -> None:

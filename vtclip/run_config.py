@@ -260,6 +260,8 @@ def _place(
     default = Path(OUTPUT, "evaluation" if arguments.eval_only else "") / experiment(changed)
     folder = user_path(named, "--output-dir") if named else default
     model_dir = user_path(arguments.model_dir, "--model-dir") if arguments.model_dir else trained
+    if cfg.RESUME and not user_path(cfg.RESUME, "--resume").is_dir():
+        raise UserError(f"--resume {cfg.RESUME}: no such folder, so there is nothing to resume.")
     if arguments.eval_only and not arguments.model_dir and not trained.is_dir():
         raise UserError(f"{trained}: nothing is trained there yet; --model-dir names a run.")
     return RunPlan(cfg, folder, bool(named), model_dir, seed)

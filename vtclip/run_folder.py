@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from vtclip.protocol import differing_keys
 from vtclip.results import RESULT_FILE, Result, read_result
 
 LOCK = ".run.lock"
+# what a run writes before it has any weights or scores
+PREPARATION = (LOCK, "config.yaml", "few_shot_list.json", "log.txt", "tensorboard")
 # above this, what differs is named by a digest, for folder names end at 255 bytes
 LONGEST_SUFFIX = 80
 # named elsewhere in the path
@@ -89,6 +92,60 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Lock a folder for a run; where the run is refused, leave no trace of it.
+
+    A run that has saved weights or scores before its error is not refused but broken, and keeps
+    what it wrote.
+
+    Raises:
+        UserError: as :func:`locked`.
+    """
+    made = [path for path in (folder, *folder.parents) if not os.access(path, os.F_OK)]
+    had_lock = os.access(folder / LOCK, os.F_OK)
+    try:
+        with locked(folder):
+            before = _times(folder)
+            if not had_lock:
+                del before[folder / LOCK]
+            try:
+                yield
+            except UserError:
+                _undo(folder, before)
+                raise
+    except UserError:
+        for path in made:
+            # not those that another run has come to use
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    """Return when each file below a folder was written, in nanoseconds; of folders 0."""
+    paths = list(folder.rglob("*"))
+    return {path: 0 if path.is_dir() else path.lstat().st_mtime_ns for path in paths}
+
+
+def _undo(folder: Path, before: Mapping[Path, int]) -> None:
+    """Remove what is new in a folder, unless weights or scores are among it."""
+    after = _times(folder)
+    changed = [path for path, when in after.items() if before.get(path) != when]
+    if any(
+        not path.relative_to(folder).parts[0].startswith(PREPARATION)
+        for path in changed
+        if not path.is_dir()
+    ):
+        return
+    # what is in a folder before the folder
+    for path in sorted(set(after) - set(before), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
 
 
 def finished_result(folder: Path, identity: Mapping[str, Any]) -> Result | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from dassl.utils import setup_logger
-
 from vtclip.errors import UserError
+from vtclip.log_stream import start_log
 
 LOG = "log.txt"
 
@@ -36,14 +35,18 @@ def logged(folder: str) -> Iterator[None]:
     output, errors = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, Borrowed(stream)) for stream in (output, errors))
     try:
-        setup_logger(folder)
+        start_log(folder)
         yield
     except UserError as error:
         # the console gets this line from the command line, after the log is closed
-        with (Path(folder) / LOG).open("a", encoding="utf-8", errors="replace") as log:
-            sys.stdout.flush()
-            log.write(f"error: {error}\n")
+        sys.stdout.flush()
+        # an earlier log is log.txt, the later ones have the time behind it
+        latest = max(Path(folder).glob(f"{LOG}*"), default=None)
+        if latest is not None:
+            with suppress(OSError), latest.open("a", encoding="utf-8", errors="replace") as log:
+                log.write(f"error: {error}\n")
         raise
     finally:
-        sys.stdout.flush()
+        log_and_console = sys.stdout
         sys.stdout, sys.stderr = output, errors
+        log_and_console.flush()

@@ -1,4 +1,4 @@
-"""Files that torch.save wrote, read without running code from them."""
+"""Files of torch.save: written whole or not at all, read without running code from them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import struct
 import tarfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
+
+from vtclip.files import atomic_path
 
 # what torch.load and its restricted unpickler raise for damaged and hostile files
 _ERRORS = (
@@ -36,6 +38,41 @@ _SIGN = b"constants.pkl"
 
 class UnreadableFile(Exception):
     """A file that torch.load refuses; the message is the first line of the reason."""
+
+
+class _Sink:
+    """A file that torch.save writes to its end, also where that fails; `error` is then why.
+
+    torch.save would raise a RuntimeError of its own, which does not say what went wrong.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Do nothing; the file is flushed where it is closed."""
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """Write `content` by torch.save: `path` holds all of it, or what it held before.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        sink = _Sink(file)
+        torch.save(content, cast(IO[bytes], sink))
+        if sink.error is not None:
+            raise sink.error
 
 
 def load_on_cpu(path: Path) -> Any:

@@ -10,6 +10,7 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.evaluation.build import EVALUATOR_REGISTRY
+from dassl.utils.checkpoint import save_whole
 
 
 class EvaluatorBase:
@@ -113,5 +114,6 @@ class Classification(EvaluatorBase):
 
         path = Path(self.cfg.OUTPUT_DIR, "cmat.pt")
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(torch.from_numpy(confusion_matrix(true, predicted, normalize="true")), path)
+        matrix = confusion_matrix(true, predicted, normalize="true")
+        save_whole(torch.from_numpy(matrix), path)
         print(f'Confusion matrix saved to "{path}"')

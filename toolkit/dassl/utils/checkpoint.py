@@ -4,6 +4,7 @@ A run's folder of one model holds `model.pth.tar-EPOCH` files, `model-best.pth.t
 `checkpoint` with the name of the latest.
 """
 
+import io
 import os
 import pickle
 import struct
@@ -51,13 +52,14 @@ def save_checkpoint(
 
     Raises:
         TypeError: the state holds something that `torch.load(weights_only=True)` would refuse.
+        OSError: the folder cannot be written, or the disk is full.
     """
     plain = _plain(state, "checkpoint")
     mkdir_if_missing(save_dir)
     name = model_name or f"model.pth.tar-{plain['epoch']}"
     for file_name in (name, BEST) if is_best else (name,):
         path = Path(save_dir, file_name)
-        _replace(path, lambda part: torch.save(plain, part))
+        save_whole(plain, path)
         print(f'Checkpoint saved to "{path}"')
     _replace(Path(save_dir, LATEST), lambda part: part.write_text(f"{name}\n", encoding="utf-8"))
 
@@ -145,6 +147,18 @@ def load_pretrained_weights(model: nn.Module, weight_path: AnyPath) -> None:
             stacklevel=2,
         )
     print(f'Loaded {len(fitting)} pretrained weights from "{weight_path}"')
+
+
+def save_whole(value: Any, path: Path) -> None:
+    """Write a file by torch.save: `path` holds all of it, or what it held before.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # torch.save would raise a RuntimeError that does not say why
+    written = io.BytesIO()
+    torch.save(value, written)
+    _replace(path, lambda part: part.write_bytes(written.getbuffer()))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,0 +1,71 @@
+"""The log that Dassl writes beside the console: a full disk ends it, and not the run."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from dassl.utils import setup_logger
+
+from vtclip.errors import UserError
+
+
+def start_log(folder: str) -> None:
+    """Let Dassl copy what is printed from now on to log.txt in a folder.
+
+    A log that fails later is left out, and a line on the console says so: what counts is the
+    result, whose own writing fails where the disk is full.
+
+    Raises:
+        UserError: there can be no log.
+    """
+    console = sys.stdout
+    try:
+        setup_logger(folder)
+    except OSError as error:
+        name = error.filename or Path(folder)
+        raise UserError(f"{name}: cannot be written ({error.strerror}).") from error
+    sys.stdout = cast(TextIO, _LogAndConsole(sys.stdout, console, folder))
+
+
+class _LogAndConsole:
+    """Dassl's logger, or the console alone once that has failed.
+
+    The logger of Dassl.pytorch raises in each print, flush and at its end where its file cannot be
+    written. It writes to the console first, so no text is lost there.
+    """
+
+    def __init__(self, logger: TextIO, console: TextIO, folder: str) -> None:
+        self._stream, self._console, self._folder = logger, console, folder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except OSError as error:
+            self._leave_log(error)
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._leave_log(error)
+
+    def _leave_log(self, error: OSError) -> None:
+        # a reader that has gone, or a console that is itself a file on the full disk
+        if isinstance(error, BrokenPipeError) or self._stream is self._console:
+            raise error
+        with suppress(OSError):
+            # what it has buffered would fail once more at exit
+            self._stream.close()
+        self._stream = self._console
+        print(
+            f"{self._folder}: the log could not be written ({error.strerror}); the run goes on "
+            "without it",
+            file=self._console,
+        )
