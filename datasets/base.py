@@ -10,9 +10,10 @@ from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
 from vtclip.errors import UserError, shortened
+from vtclip.files import printable
 from vtclip.prompts import PHOTO, TEMPLATES, check_template
 
-from .listing import LeftOut, image_tree, is_utf8, missing_images, printable, subfolders
+from .listing import LeftOut, image_tree, is_utf8, missing_images, subfolders
 from .sampling import MAX_VAL_SHOTS, kept_labels, random_lists, relabel, without
 from .sources import Source
 from .split import (

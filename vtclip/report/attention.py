@@ -202,7 +202,8 @@ def _colour_bar(figure: Figure, axes: Axes, drawn: AxesImage, title: str, look: 
     height, width = look.shape
     bar = figure.colorbar(drawn, cax=axes)
     bar.set_label(f"{title}; grid of {height} x {width}", fontsize=6)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     bar.outline.set_visible(False)
     axes.axhline(1 / (height * width), color="white", linewidth=1.2)
     axes.text(-0.2, 1 / (height * width), "even", va="center", ha="right", fontsize=5)

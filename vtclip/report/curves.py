@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtclip.report.style import COLUMN, MARKERS, PAGE, PALETTE, house_style, new_figure
 from vtclip.tables.cells import Cell, Grid, Row
@@ -105,14 +105,14 @@ def draw_curves(data: TableData) -> Figure:
         for axes in grid.flat[max(0, len(panels) - in_a_row) : len(panels)]:
             axes.set_xlabel("shots per class")
         figure.supylabel(METRICS[data.metric].title, fontsize=7)
-        handles = {}
+        handles: dict[Any, Any] = {}
         for axes in grid.flat:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
         columns = 4 if in_a_row > 1 else 2
         figure.legend(
-            handles.values(),
-            handles.keys(),
+            list(handles.values()),
+            list(handles),
             loc="outside lower center",
             ncols=columns,
             frameon=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtclip.files import atomic_path
 
@@ -22,7 +22,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p")
 GAIN, LOSS = "#0072B2", "#E69F00"
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
     "axes.labelsize": 7,
@@ -59,7 +59,7 @@ def new_figure(width: float, height: float, *, automatic: bool = True) -> Figure
     """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained" if automatic else "none")
+    return Figure(figsize=(width, height), layout="constrained" if automatic else None)
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

@@ -88,8 +88,10 @@ def draw_movement(moved: Movement, names: Sequence[str], title: str) -> Figure:
             axes.annotate(
                 "", end, start, arrowprops={"arrowstyle": "->", "color": "grey", "lw": 0.5}
             )
-        axes.scatter(*moved.before.T.numpy(), s=9, color=LOSS, label="before: CLIP's text")
-        axes.scatter(*moved.after.T.numpy(), s=9, color=GAIN, label="after")
+        axes.scatter(
+            moved.before[:, 0], moved.before[:, 1], s=9, color=LOSS, label="before: CLIP's text"
+        )
+        axes.scatter(moved.after[:, 0], moved.after[:, 1], s=9, color=GAIN, label="after")
         if len(names) <= MOST_NAMES:
             for place, name in zip(moved.before.tolist(), names, strict=True):
                 axes.annotate(
