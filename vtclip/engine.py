@@ -34,6 +34,7 @@ from vtclip.errors import UserError
 from vtclip.evaluation import evaluate
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
+from vtclip.interruption import raise_if_received
 from vtclip.method import MethodFacts
 from vtclip.overlap import describe_overlap, overlap_of_run
 from vtclip.prompts import templates_for
@@ -220,7 +221,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
                     "to run it again"
                 )
                 return
-            super().train(*args)
+            with self.saved_on_the_way_out():
+                super().train(*args)
 
     def before_train(self) -> None:
         """Resume where there is something to resume, then build the training loader or fit."""
@@ -256,6 +258,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         Raises:
             UserError: the loss is not finite.
         """
+        raise_if_received()
         features, label = self.parse_batch_train(batch)
         # before the loss, which may gather the new gradients beside the old ones
         self.model_zero_grad()

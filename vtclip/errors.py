@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
+from vtclip.interruption import Interrupted, ended_by_signals
+
 
 class UserError(Exception):
     """Bad input. The message is one line: the file or key, what is wrong, what to do.
@@ -63,17 +65,19 @@ def run_command(main: Callable[[], int | None]) -> int:
     """Run the body of a command line and return its exit code.
 
     Returns:
-        What `main` returns (0 for None), 2 for a :class:`UserError`, 130 for Ctrl-C, 0 where
-        the reader of the output has gone.
+        What `main` returns (0 for None), 2 for a :class:`UserError`, 128 and its number for a
+        signal (Ctrl-C: 130, `kill`: 143), 0 where the reader of the output has gone.
     """
     try:
-        return main() or 0
+        with ended_by_signals():
+            return main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        interrupted = error if isinstance(error, Interrupted) else Interrupted()
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_code
     except BrokenPipeError:
         # `| head` has read enough; what is still buffered has nowhere to go at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError, shortened
+from vtclip.interruption import put_off
 
 
 def user_path(text: str, name: str) -> Path:
@@ -43,11 +44,18 @@ def user_path(text: str, name: str) -> Path:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` that takes its name when the block ends well.
 
-    A reader sees the old file or the new one, never a part; a failure leaves nothing behind.
+    A reader sees the old file or the new one, never a part; a failure leaves nothing behind, and
+    a signal waits until the file is there.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
+    with put_off(), _renamed_at_the_end(target) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _renamed_at_the_end(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -11,6 +11,7 @@ from typing import Any, TextIO, cast
 from dassl.utils import setup_logger
 
 from vtclip.errors import UserError
+from vtclip.interruption import Interrupted
 
 LOG = "log.txt"
 
@@ -38,11 +39,11 @@ def logged(folder: str) -> Iterator[None]:
     try:
         setup_logger(folder)
         yield
-    except UserError as error:
+    except (UserError, Interrupted) as error:
         # the console gets this line from the command line, after the log is closed
         with (Path(folder) / LOG).open("a", encoding="utf-8", errors="replace") as log:
             sys.stdout.flush()
-            log.write(f"error: {error}\n")
+            log.write(f"{'error: ' if isinstance(error, UserError) else ''}{error}\n")
         raise
     finally:
         sys.stdout.flush()
