@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vtclip import checkpoints
 from vtclip.errors import UserError
+from vtclip.features.images import LostWorkers, lost_workers_in_one_line
 from vtclip.interruption import Interrupted
 from vtclip.protocol import EVALUATION_KEYS, run_settings
 from vtclip.results import RESULT_FILE, Search, read_result
@@ -152,9 +153,11 @@ class Checkpointing:
     def resume_model_if_exist(self, directory: StrPath) -> int:
         """Go on from what an unfinished run left; return the epoch to start with.
 
+        A damaged state is set aside, and the run begins anew.
+
         Raises:
             UserError: what is there has another configuration, or RESUME names a folder with
-                nothing to resume.
+                nothing to resume or a damaged state.
         """
         start = 0
         self._last_save = time.perf_counter()
@@ -166,11 +169,14 @@ class Checkpointing:
                     raise UserError(f"{path}: missing, so there is nothing to resume (RESUME).")
                 checkpoints.clear(folder, self._settings())
                 return 0
-            content = checkpoints.load(path)
-            checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
-            checkpoints.check_origin(path, content, self._origin())
-            checkpoints.check_unfinished(path, content, self.optimizer, self.max_epoch)
-            self._load_head(model, content, path)
+            try:
+                content = self._load_unfinished(model, path)
+            except checkpoints.DamagedCheckpoint as error:
+                if self.cfg.RESUME:
+                    raise
+                checkpoints.put_aside(path, error)
+                checkpoints.clear(folder, self._settings())
+                return 0
             self.optimizer.load_state_dict(content["optimizer"])
             fused(self.optimizer)
             self.scheduler.last_epoch = content["scheduler"]["last_epoch"]
@@ -178,6 +184,23 @@ class Checkpointing:
             start = self._saved_epoch = content["epoch"]
             print(f"Resume from {path} (epoch={start})")
         return start
+
+    def _load_unfinished(self, model: nn.Module, path: Path) -> dict[str, Any]:
+        """Load the module of an unfinished run, and return all that was saved with it.
+
+        Raises:
+            DamagedCheckpoint: it is not what was saved.
+            UserError: it is of another run.
+        """
+        content = checkpoints.load(path)
+        checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
+        checkpoints.check_origin(path, content, self._origin())
+        checkpoints.check_unfinished(path, content, self.optimizer, self.max_epoch)
+        try:
+            self._load_head(model, content, path)
+        except UserError as error:  # with the settings of this run, it would fit
+            raise checkpoints.DamagedCheckpoint(str(error)) from error
+        return content
 
     def save_unfinished_now_and_then(self) -> None:
         """Save what a break would lose, where the last time is SECONDS_BETWEEN_SAVES ago."""
@@ -200,9 +223,14 @@ class Checkpointing:
 
         Raises:
             Interrupted: says what is saved.
+            LostWorkers: a process that reads images was killed; the state is saved, too.
         """
         try:
-            yield
+            with lost_workers_in_one_line():
+                yield
+        except LostWorkers:
+            self._save_copied()
+            raise
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
             raise Interrupted(number, self._save_copied()) from None
