@@ -34,6 +34,7 @@ from vtclip.errors import UserError
 from vtclip.evaluation import evaluate
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
+from vtclip.features.images import lost_workers_in_one_line
 from vtclip.interruption import raise_if_received
 from vtclip.method import MethodFacts
 from vtclip.overlap import describe_overlap, overlap_of_run
@@ -307,7 +308,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         if final:
             self._search()
         print(f"Evaluate on the *{split}* set")
-        with self.stopwatch("test"):
+        with self.stopwatch("test"), lost_workers_in_one_line():
             results, zero_shot_correct = evaluate(self, self.data.loader(split))
         for name, value in results.items():
             if isinstance(value, float):

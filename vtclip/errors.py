@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from vtclip.interruption import Interrupted, ended_by_signals
+from vtclip.standard_streams import lasting_streams
 
 
 class UserError(Exception):
@@ -64,21 +64,21 @@ def show_user_errors_in_one_line() -> None:
 def run_command(main: Callable[[], int | None]) -> int:
     """Run the body of a command line and return its exit code.
 
+    Where the output is closed or its reader has gone (`| head`), the command does its work all the
+    same.
+
     Returns:
         What `main` returns (0 for None), 2 for a :class:`UserError`, 128 and its number for a
-        signal (Ctrl-C: 130, `kill`: 143), 0 where the reader of the output has gone.
+        signal (Ctrl-C: 130, `kill`: 143).
     """
-    try:
-        with ended_by_signals():
-            return main() or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as error:
-        interrupted = error if isinstance(error, Interrupted) else Interrupted()
-        print(interrupted, file=sys.stderr)
-        return interrupted.exit_code
-    except BrokenPipeError:
-        # `| head` has read enough; what is still buffered has nowhere to go at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with lasting_streams():
+        try:
+            with ended_by_signals():
+                return main() or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as error:
+            interrupted = error if isinstance(error, Interrupted) else Interrupted()
+            print(interrupted, file=sys.stderr)
+            return interrupted.exit_code

@@ -6,29 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from dassl.utils import setup_logger
 
 from vtclip.errors import UserError
 from vtclip.interruption import Interrupted
+from vtclip.standard_streams import Borrowed
 
 LOG = "log.txt"
-
-
-class Borrowed:
-    """A stream that its user may close without effect: Dassl's logger closes the console."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the stream."""
-        return getattr(self._stream, name)
-
-    def close(self) -> None:
-        """Flush, and leave the stream open."""
-        self._stream.flush()
 
 
 @contextmanager

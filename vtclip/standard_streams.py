@@ -1,0 +1,89 @@
+"""Standard output and error that may be closed, lose their reader, or lack characters."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+
+class Borrowed:
+    """A stream that its user may close without effect: Dassl's logger closes the console."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the stream."""
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Flush, and leave the stream open."""
+        self.flush()
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+
+class Lasting(Borrowed):
+    """A stream that can always be written to: what has nowhere to go is dropped.
+
+    Characters that it lacks are written as escapes.
+    """
+
+    def write(self, text: str) -> int:
+        """Write as much as the stream takes; return the length of the text."""
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except (OSError, ValueError):  # ValueError: closed
+            self._drop_the_rest()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream if that can be."""
+        try:
+            super().flush()
+        except (OSError, ValueError):
+            self._drop_the_rest()
+
+    def _drop_the_rest(self) -> None:
+        null = _nowhere()
+        # the interpreter writes what is still buffered when it ends
+        with suppress(OSError, ValueError):
+            os.dup2(null.fileno(), self._stream.fileno())
+        self._stream = null
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+@contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Let standard output and error take all that is printed while the block runs.
+
+    A command whose output is not read to the end (`| head`) does its work all the same.
+    """
+    before = sys.stdout, sys.stderr
+    # else the next file that is opened would be taken for the console
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # None: was closed when the interpreter started
+    streams = [Lasting(_nowhere() if stream is None else stream) for stream in before]
+    sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in streams)
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.flush()
+        sys.stdout, sys.stderr = before
