@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TextIO, cast
 
 import pytest
 
+from vtclip.errors import run_command
 from vtclip.results import read_result
 from vtclip.standard_streams import Lasting, lasting_streams
 
@@ -84,6 +87,36 @@ def test_a_command_does_its_work_whatever_becomes_of_its_output(
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
     assert done.read_text() == "whole"
+
+
+def test_a_path_that_this_user_may_not_reach_is_one_line(capsys) -> None:
+    def refused() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/closed/x.pt")
+
+    assert run_command(refused) == 2
+    said = "error: /closed/x.pt: cannot be read or written (Permission denied).\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    "option", ["--root", "--model-dir", "--resume", "--backbone", "--config-file"]
+)
+def test_train_refuses_a_folder_without_rights_in_one_line(option: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), option, str(tmp_path / "closed" / "x.pt")]
+    if option == "--model-dir":
+        command.append("--eval-only")
+    if os.geteuid() == 0:
+        rights = "-dac_override,-dac_read_search"
+        without = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything, and there is no setpriv")
+        command = [*without, *command]
+    (tmp_path / "closed").mkdir(mode=0)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 2, run.stderr
+    assert "closed" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert sum(line.startswith("error: ") for line in run.stderr.splitlines()) == 1
 
 
 def test_train_goes_on_where_nobody_reads_its_output(digits_root: Path, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def run_command(main: Callable[[], int | None]) -> int:
     same.
 
     Returns:
-        What `main` returns (0 for None), 2 for a :class:`UserError`, 128 and its number for a
+        What `main` returns (0 for None), 2 for a :class:`UserError` and for a path that the system
+        does not let this user reach, 128 and its number for a
         signal (Ctrl-C: 130, `kill`: 143).
     """
     with lasting_streams():
@@ -77,6 +78,13 @@ def run_command(main: Callable[[], int | None]) -> int:
                 return main() or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            return 2
+        except PermissionError as error:
+            # any look at a path in a folder that this user may not enter
+            if error.filename is None:
+                raise
+            refused = UserError(f"{error.filename}: cannot be read or written ({error.strerror}).")
+            print(f"error: {refused}", file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:
             interrupted = error if isinstance(error, Interrupted) else Interrupted()
