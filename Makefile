@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream fuzz lint type-check format bench clean
+.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench clean
 
 setup: $(READY)
 
@@ -35,6 +35,11 @@ test-upstream: $(READY)
 # thousands of damaged and hostile inputs, where `make test` tries a hundred of each kind
 fuzz: $(READY)
 	VTCLIP_FUZZ=$(or $(VTCLIP_FUZZ),3000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/fuzz
+
+# kills and signals at random moments, two runs in one folder, three preparations at once, full disks
+faults: $(READY)
+	VTCLIP_FAULTS=$(or $(VTCLIP_FAULTS),10) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m '' \
+		tests/faults tests/datasets/test_prepare.py::test_three_processes_at_once
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vtclip.errors import UserError
+from vtclip.files import require_file
 
 from .base import ImageDataset
 from .split import Lists, Sizes, check_labels, describe
@@ -65,7 +66,6 @@ def inspect(dataset: ImageDataset) -> Finding:
 
 def _reason(path: Path) -> str:
     # imports torch, which a look at the lists does without
-    from vtclip.features.keys import require_file
     from vtclip.features.pixels import decode_image
 
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError
+from vtclip.files import require_file
 
 
 def read_variable(path: Path, name: str) -> Any:
@@ -20,6 +21,7 @@ def read_variable(path: Path, name: str) -> Any:
     from scipy.io.matlab import MatReadError
 
     try:
+        require_file(path)
         return loadmat(path)[name][0]
     except OSError as error:
         raise UserError(f"{path}: needed for a random split, but {error.strerror}.") from error

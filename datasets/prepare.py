@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vtclip.errors import UserError
+from vtclip.files import set_aside
 
 from .base import ImageDataset
 from .download import download, fault_of
@@ -30,16 +30,6 @@ def _problem(source: Source, root: Path) -> str:
     if not target.exists():
         return f"{source.target} is missing"
     return fault_of(target, source.remote, source.check)
-
-
-def _set_aside(target: Path) -> Path:
-    """Give a file a name beside its own that is free, and return it."""
-    for number in itertools.count(1):
-        aside = target.with_name(f"{target.name}.set-aside-{number}")
-        if not aside.exists():
-            break
-    target.rename(aside)
-    return aside
 
 
 def _put(path: Path, target: Path) -> None:
@@ -104,7 +94,7 @@ def _install_single(source: Single, target: Path, work: Path, problem: str) -> N
         file = download(source.remote, work, source.check)
     except UserError as error:
         raise UserError(f"{target}: not the known file ({problem}). {error}") from error
-    print(f"{target}: not the known file ({problem}); set aside as {_set_aside(target)}")
+    print(f"{target}: not the known file ({problem}); set aside as {set_aside(target)}")
     _put(file, target)
 
 

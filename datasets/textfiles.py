@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vtclip.errors import UserError
+from vtclip.files import require_file
 
 
 def read_lines(path: Path, remedy: str) -> list[str]:
@@ -20,6 +21,7 @@ def read_lines(path: Path, remedy: str) -> list[str]:
         UserError: it is missing, not text, or empty.
     """
     try:
+        require_file(path)
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {remedy}.") from None

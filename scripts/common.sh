@@ -41,9 +41,35 @@ read_arguments() {
   fi
 }
 
+# attended COMMAND ...: a command that a signal to this script ends too. Bash puts a signal off until
+# a command in the foreground has ended, so this one is in the background; there it is deaf to
+# Ctrl-C, and gets TERM in its place.
+attended() {
+  local child="" status=0 stopped=0
+  trap 'stopped=130; end_child' INT
+  trap 'stopped=143; end_child' TERM
+  trap 'stopped=129; end_child' HUP
+  "$@" <&0 &
+  child=$!
+  ((stopped == 0)) || end_child
+  # a signal ends `wait`, and the command may still be saving
+  while :; do
+    status=0
+    wait "$child" || status=$?
+    kill -0 "$child" 2> /dev/null || break
+  done
+  trap - INT TERM HUP
+  ((stopped == 0)) || exit "$stopped"
+  return "$status"
+}
+
+end_child() {
+  [[ -z "$child" ]] || kill -TERM "$child" 2> /dev/null || true
+}
+
 # train ...: train.py with seeds 1 to 3, the arguments in RUN and those given
 train() {
-  "$PYTHON" "$ROOT/train.py" "${RUN[@]}" --seeds 1-3 "$@"
+  attended "$PYTHON" "$ROOT/train.py" "${RUN[@]}" --seeds 1-3 "$@"
 }
 
 # folder_of ...: where the results of train.py with these arguments go, without ./output

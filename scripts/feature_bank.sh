@@ -5,15 +5,15 @@ USAGE="FILE"
 file="${1:-}"
 [[ -f "$file" ]] || refuse "no file of features '$file'"
 bank=(DATASET.FEATURE_BANK "$file")
-bash "$ROOT/scripts/vtclip/zeroshot.sh" feature_bank "${bank[@]}"
+attended bash "$ROOT/scripts/vtclip/zeroshot.sh" feature_bank "${bank[@]}"
 for method in TipAdapter TipAdapterF CLIPAdapter LinearProbe; do
   for shots in 1 2 4 8 16; do
-    bash "$ROOT/scripts/run.sh" "$method" feature_bank "$shots" "${bank[@]}"
+    attended bash "$ROOT/scripts/run.sh" "$method" feature_bank "$shots" "${bank[@]}"
   done
 done
 tuned="$ROOT/configs/trainers/CLIPAdapter/tuned.yaml"
 for shots in 1 2 4 8 16; do
-  bash "$ROOT/scripts/run.sh" CLIPAdapter feature_bank "$shots" --config-file "$tuned" "${bank[@]}"
+  attended bash "$ROOT/scripts/run.sh" CLIPAdapter feature_bank "$shots" --config-file "$tuned" "${bank[@]}"
 done
 read_arguments ZeroshotCLIP feature_bank 0 "${bank[@]}"
 results="output/$(folder_of ${OPTIONS[@]+"${OPTIONS[@]}"} | cut -d / -f 1)"

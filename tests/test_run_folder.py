@@ -209,3 +209,66 @@ def test_checkpoints_of_another_run_are_neither_used_nor_removed(
     assert "of another OPTIM.LR" in capsys.readouterr().err
     assert (tmp_path / "head" / "model.pth.tar-1").is_file()
     assert run_train(*run) == 0
+
+
+# of this version and of earlier ones, by the folder that they are in
+LEFT_BEHIND = [
+    ".result.json.k2_9xw1a.tmp",
+    ".result.json.k2_9xw1a",
+    ".few_shot_list.json.abcdefgh",
+    ".predictions.csv.abcdefgh.tmp",
+    "head/.model.pth.tar-3.x8k2m4p1",
+    "head/.model.pth.tar-3.x8k2m4p1.tmp",
+    "head/.model-best.pth.tar.abc",
+    "head/.unfinished.pth.tar.x8k2m4p1.tmp",
+    "head/.checkpoint.x8k2m4p1.tmp",
+    "fitted/.model.pth.tar-0.x8k2m4p1.tmp",
+]
+OTHERS = [".mine", ".notes.template", "head/.gitignore", "x.tmp", "seed7/.result.json.abcdefgh.tmp"]
+
+
+def leave_behind(folder: Path) -> None:
+    for name in (*LEFT_BEHIND, *OTHERS, "seed7/.run.lock"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+
+
+def test_what_a_kill_left_is_removed_in_every_way_of_starting(run_train, tmp_path: Path) -> None:
+    from trainers.vtclip import VTCLIP
+
+    run = tmp_path / "run"
+    arguments = ("--output-dir", str(run), *SHORT, "OPTIM.MAX_EPOCH", "2")
+    evaluation = ("--eval-only", "--model-dir", str(run), "--output-dir", str(tmp_path / "again"))
+
+    def stop(trainer: VTCLIP) -> None:
+        if trainer.epoch == 1:
+            raise KeyboardInterrupt
+
+    ways = {
+        "fresh": (arguments, 130),
+        "resumed": (("--resume", str(run), *arguments), 0),
+        "finished": (arguments, 0),
+        "refused": ((*arguments, "OPTIM.LR", "0.5"), 2),
+        "evaluated": ((*evaluation, *SHORT, "OPTIM.MAX_EPOCH", "2"), 0),
+    }
+    for way, (argv, code) in ways.items():
+        folder = tmp_path / "again" if way == "evaluated" else run
+        leave_behind(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            if way == "fresh":
+                patch.setattr(VTCLIP, "before_epoch", stop)
+            assert run_train(*argv) == code, way
+        assert not [name for name in LEFT_BEHIND if (folder / name).exists()], way
+        # what another run or a user has there stays
+        assert all((folder / name).exists() for name in OTHERS), way
+
+
+def test_a_written_file_never_has_the_name_of_one_that_is_left_behind(tmp_path: Path) -> None:
+    from vtclip.files import atomic_path
+    from vtclip.run_folder import UNFINISHED_NAME
+
+    with atomic_path(tmp_path / "any name") as temporary:
+        assert UNFINISHED_NAME.fullmatch(temporary.name)
+    assert not UNFINISHED_NAME.fullmatch("any name")
+    assert not UNFINISHED_NAME.fullmatch(".run.lock")

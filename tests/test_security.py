@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from datasets.bank_file import read_bank
 from vtclip import checkpoints
 from vtclip.config import merge_file
 from vtclip.errors import UserError
+from vtclip.torch_files import _start_of_directory
 
 from .conftest import ROOT
 
@@ -43,6 +45,62 @@ def test_a_tar_file_is_not_given_to_torch(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
     with pytest.raises(UserError, match=r"model\.pth\.tar: not a checkpoint"):
         checkpoints.load(tmp_path / "model.pth.tar")
+
+
+def compressed(path: Path, tensor: torch.Tensor) -> None:
+    """Write a checkpoint as torch.save does, and compress its entries."""
+    torch.save({"state_dict": {"x": tensor}, "epoch": 1, "settings": {}, "origin": {}}, path)
+    with zipfile.ZipFile(path) as file:
+        entries = [(entry.filename, file.read(entry)) for entry in file.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries:
+            file.writestr(name, content)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "model.pth.tar"
+    # two tensors of 140 MB in 300 kB
+    compressed(path, torch.zeros(2, 35 << 20))
+    assert path.stat().st_size < 1 << 20
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    with pytest.raises(UserError, match=r"it would unpack to 293,6\d\d,\d\d\d bytes, far more"):
+        checkpoints.load(path)
+
+
+def test_a_compressed_checkpoint_of_a_common_size_is_read(tmp_path: Path) -> None:
+    compressed(tmp_path / "x", torch.arange(6.0))
+    assert checkpoints.load(tmp_path / "x")["state_dict"]["x"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("forgery", ["after its end", "before its start", "a comment"])
+def test_an_archive_in_which_two_readers_find_two_directories_is_refused(
+    forgery: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pth.tar"
+    torch.save({"state_dict": {}}, path)
+    content = path.read_bytes()
+    if forgery == "after its end":
+        path.write_bytes(content + b"x")
+    elif forgery == "before its start":
+        # the numbers of the second directory are those of the first file
+        path.write_bytes(content + content)
+    else:
+        with zipfile.ZipFile(path, "a") as file:
+            file.comment = b"x"
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    with pytest.raises(UserError, match=r"model\.pth\.tar: not a checkpoint"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("zip64", [False, True])
+def test_the_start_of_the_directory_is_that_of_other_readers(zip64: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    torch.save({"state_dict": {}}, path)
+    if not zip64:
+        compressed(path, torch.zeros(1))
+    assert (b"PK\x06\x06" in path.read_bytes()) == zip64
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        assert _start_of_directory(file) == archive.start_dir
 
 
 def test_a_feature_bank_runs_nothing(tmp_path: Path) -> None:

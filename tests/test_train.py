@@ -310,6 +310,69 @@ def test_resuming_with_another_configuration_names_the_key(
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["OPTIM"]["LR"] != 0.5
 
 
+@pytest.mark.parametrize("damage", ["cut short", "other optimizer", "other head"])
+def test_a_damaged_state_is_set_aside_and_refused_where_it_is_named(
+    damage: str, run_train, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    from trainers.vtclip import VTCLIP
+
+    def stop(trainer: VTCLIP) -> None:
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+
+    run = ("--output-dir", str(tmp_path), *SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr(VTCLIP, "before_epoch", stop)
+        assert run_train(*run, "TRAIN.CHECKPOINT_FREQ", "1") == 130
+    path = tmp_path / "head" / checkpoints.UNFINISHED
+    content = checkpoints.load(path)
+    if damage == "other optimizer":
+        content["optimizer"]["state"][0] = {}
+    elif damage == "other head":
+        del content["state_dict"][min(content["state_dict"])]
+    checkpoints.save(content, path)
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:1000])
+    # one of an epoch too: nobody can tell of which run it is
+    (tmp_path / "head" / "model.pth.tar-1").write_bytes(b"")
+    damaged = path.read_bytes()
+    capsys.readouterr()
+
+    assert run_train("--resume", str(tmp_path), *SHORT) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}: ")
+    assert len(error.splitlines()) == 1
+    assert path.read_bytes() == damaged
+
+    assert run_train(*run) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "set aside" in line]
+    assert [line.split(": ")[0] for line in said] == [
+        str(path),
+        str(path.parent / "model.pth.tar-1"),
+    ]
+    assert all(line.endswith(", and the run begins anew.") for line in said)
+    kept = path.with_name(f"{path.name}.set-aside-1")
+    assert kept.read_bytes() == damaged
+    assert not path.exists()
+    assert read_result(tmp_path / "result.json").epochs == 3
+    # what is set aside is in nobody's way
+    (tmp_path / "result.json").unlink()
+    assert run_train(*run) == 0
+    assert kept.read_bytes() == damaged
+
+
+def test_a_state_of_another_run_is_not_set_aside(run_train, tmp_path: Path, monkeypatch) -> None:
+    from trainers.vtclip import VTCLIP
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VTCLIP, "after_train", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        run = ("--output-dir", str(tmp_path), *SHORT, "TRAIN.CHECKPOINT_FREQ", "1")
+        assert run_train(*run) == 130
+    assert run_train(*run, "OPTIM.LR", "0.5") == 2
+    assert (tmp_path / "head" / checkpoints.UNFINISHED).is_file()
+    assert run_train(*run) == 0
+
+
 def test_help_does_not_load_torch() -> None:
     code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import signal
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +17,8 @@ from torch import Tensor, nn
 
 from vtclip import checkpoints
 from vtclip.errors import UserError
+from vtclip.features.images import LostWorkers, lost_workers_in_one_line
+from vtclip.interruption import Interrupted
 from vtclip.protocol import EVALUATION_KEYS, run_settings
 from vtclip.results import RESULT_FILE, Search, Temperature, read_result
 from vtclip.schedule import fused
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 # a broken run loses about this much training at most
 SECONDS_BETWEEN_SAVES = 30.0
+# copies of the state take at most this share of the time; short epochs may go without one
+LARGEST_SHARE_OF_COPIES = 0.05
 FITTED = "fitted"
 StrPath = str | os.PathLike[str]
 
@@ -55,6 +62,11 @@ class Checkpointing:
     _trains: bool
     _last_save = 0.0
     _earlier_attempt: Mapping[Path, int] = {}
+    _saved_epoch = 0
+    _last_copy = 0.0
+    _seconds_of_a_copy = 0.0
+    # of the last epoch that was finished, where that is not saved
+    _copied: Mapping[str, dict[str, Any]] = {}
 
     def save_model(
         self,
@@ -149,9 +161,11 @@ class Checkpointing:
     def resume_model_if_exist(self, directory: StrPath) -> int:
         """Go on from what an unfinished run left; return the epoch to start with.
 
+        A damaged state is set aside, and the run begins anew.
+
         Raises:
             UserError: what is there has another configuration, or RESUME names a folder with
-                nothing to resume.
+                nothing to resume or a damaged state.
         """
         start = 0
         self._last_save = time.perf_counter()
@@ -163,34 +177,109 @@ class Checkpointing:
                     raise UserError(f"{path}: missing, so there is nothing to resume (RESUME).")
                 self._earlier_attempt = checkpoints.earlier_attempt(folder, self._settings())
                 return 0
-            content = checkpoints.load(path)
-            checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
-            checkpoints.check_origin(path, content, self._origin())
-            checkpoints.check_unfinished(path, content, self.optimizer, self.max_epoch)
-            self._load_head(model, content, path)
+            try:
+                content = self._load_unfinished(model, path)
+            except checkpoints.DamagedCheckpoint as error:
+                if self.cfg.RESUME:
+                    raise
+                checkpoints.put_aside(path, error)
+                self._earlier_attempt = checkpoints.earlier_attempt(folder, self._settings())
+                return 0
             self.optimizer.load_state_dict(content["optimizer"])
             fused(self.optimizer)
             self.scheduler.last_epoch = content["scheduler"]["last_epoch"]
             self.best_result = content["best_result"]
-            start = content["epoch"]
+            start = self._saved_epoch = content["epoch"]
             print(f"Resume from {path} (epoch={start})")
         return start
+
+    def _load_unfinished(self, model: nn.Module, path: Path) -> dict[str, Any]:
+        """Load the module of an unfinished run, and return all that was saved with it.
+
+        Raises:
+            DamagedCheckpoint: it is not what was saved.
+            UserError: it is of another run.
+        """
+        content = checkpoints.load(path)
+        checkpoints.check_origin(path, {"origin": content["settings"]}, self._settings())
+        checkpoints.check_origin(path, content, self._origin())
+        checkpoints.check_unfinished(path, content, self.optimizer, self.max_epoch)
+        try:
+            self._load_head(model, content, path)
+        except UserError as error:  # with the settings of this run, it would fit
+            raise checkpoints.DamagedCheckpoint(str(error)) from error
+        return content
 
     def save_unfinished_now_and_then(self) -> None:
         """Save what a break would lose, where the last time is SECONDS_BETWEEN_SAVES ago."""
         due = time.perf_counter() - self._last_save > SECONDS_BETWEEN_SAVES
-        if due and self.epoch + 1 < self.max_epoch:
-            self._save_unfinished()
+        if self.epoch + 1 < self.max_epoch:
+            if due:
+                self._save_unfinished()
+            else:
+                self._copy_unfinished()
 
     def remove_unfinished(self) -> None:
         """Remove what a finished run no longer needs to go on, and an earlier attempt at it."""
         checkpoints.remove_unchanged(self._earlier_attempt)
         for name in self._models:
             (Path(self.output_dir) / name / checkpoints.UNFINISHED).unlink(missing_ok=True)
+        self._copied, self._saved_epoch = {}, self.max_epoch
+
+    @contextmanager
+    def saved_on_the_way_out(self) -> Iterator[None]:
+        """Save the state after the last finished epoch where a signal ends the block.
+
+        Raises:
+            Interrupted: says what is saved.
+            LostWorkers: a process that reads images was killed; the state is saved, too.
+        """
+        try:
+            with lost_workers_in_one_line():
+                yield
+        except LostWorkers:
+            self._save_copied()
+            raise
+        except KeyboardInterrupt as error:
+            number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+            raise Interrupted(number, self._save_copied()) from None
+
+    def _save_copied(self) -> str:
+        """Save the copy of the state, if there is one; return what a further run starts from."""
+        try:
+            if self._copied:
+                self._write_unfinished(self._copied)
+        except UserError as error:
+            return f"not saved: {error}"
+        if not self._saved_epoch:
+            return "no epoch was finished; the same command starts anew"
+        return (
+            f"saved after epoch {self._saved_epoch} of {self.max_epoch}; the same command goes on "
+            "from there"
+        )
 
     def _save_unfinished(self) -> None:
-        for name, model in self._models.items():
-            content = {
+        self._write_unfinished(self._unfinished())
+        self._last_save = time.perf_counter()
+
+    def _write_unfinished(self, states: Mapping[str, dict[str, Any]]) -> None:
+        for name, content in states.items():
+            checkpoints.save(content, Path(self.output_dir) / name / checkpoints.UNFINISHED)
+            self._saved_epoch = content["epoch"]
+        # an older one must not replace it
+        self._copied = {}
+
+    def _copy_unfinished(self) -> None:
+        started = time.perf_counter()
+        if self._seconds_of_a_copy <= LARGEST_SHARE_OF_COPIES * (started - self._last_copy):
+            self._copied = copy.deepcopy(self._unfinished())
+            self._last_copy = time.perf_counter()
+            self._seconds_of_a_copy = self._last_copy - started
+
+    def _unfinished(self) -> dict[str, dict[str, Any]]:
+        """Return what a run goes on from, by the name of the trained module."""
+        return {
+            name: {
                 "state_dict": model.state_dict(),
                 "epoch": self.epoch + 1,
                 "optimizer": self.optimizer.state_dict(),
@@ -199,8 +288,8 @@ class Checkpointing:
                 "settings": self._settings(),
                 "origin": self._origin(),
             }
-            checkpoints.save(content, Path(self.output_dir) / name / checkpoints.UNFINISHED)
-        self._last_save = time.perf_counter()
+            for name, model in self._models.items()
+        }
 
     def _origin(self, transfer: bool = False) -> dict[str, str]:
         """Return what a checkpoint belongs to; with `transfer`, what must agree to evaluate it."""

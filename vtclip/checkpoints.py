@@ -13,17 +13,22 @@ from torch import Tensor, nn
 
 from vtclip.config.keys import MANY
 from vtclip.errors import UserError, shortened
-from vtclip.files import write_text
+from vtclip.files import set_aside, write_text
 from vtclip.torch_files import UnreadableFile, load_on_cpu, save_atomically
 
 BEST = "model-best.pth.tar"
 LATEST = "checkpoint"
 UNFINISHED = "unfinished.pth.tar"
+NUMBERED = re.compile(r"model\.pth\.tar-[0-9]{1,9}")
 # at the end of the shape of a fitted tensor: whole numbers below K
 LABELS = "labels"
 # fields of an optimizer's state that are counts or means of squares
 NOT_NEGATIVE = ("step", "exp_avg_sq", "max_exp_avg_sq", "square_avg")
 STATES = {"exp_avg": {"step", "exp_avg", "exp_avg_sq"}}
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is not what was written; nothing in it can be used."""
 
 
 def name_of(epoch: int) -> str:
@@ -46,26 +51,30 @@ def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU and check every field that all checkpoints have.
 
     Raises:
-        UserError: it is missing, truncated, or holds more than tensors and plain values; or a
-            field is missing or impossible, such as weights that are not finite.
+        DamagedCheckpoint: it is truncated, or holds more than tensors and plain values; or a field
+            is missing or impossible, such as weights that are not finite.
+        UserError: it is missing, or the system refuses to read it.
     """
     try:
         content = load_on_cpu(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint.") from None
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnreadableFile as error:
-        raise UserError(
-            f"{path}: not a checkpoint of this project, or truncated; train the seed again."
+        raise DamagedCheckpoint(
+            f"{path}: not a checkpoint of this project, or truncated ({error}); train the seed "
+            "again."
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path}: not a checkpoint (lacks state_dict).")
+        raise DamagedCheckpoint(f"{path}: not a checkpoint (lacks state_dict).")
     if problem := _problem(content):
         raise _damaged(path, problem)
     return content
 
 
-def _damaged(path: Path, problem: str) -> UserError:
-    return UserError(f"{path}: a damaged checkpoint ({problem}); train the seed again.")
+def _damaged(path: Path, problem: str) -> DamagedCheckpoint:
+    return DamagedCheckpoint(f"{path}: a damaged checkpoint ({problem}); train the seed again.")
 
 
 def _problem(content: dict[Any, Any]) -> str:
@@ -193,7 +202,7 @@ def check_unfinished(
         epochs: of the whole run.
 
     Raises:
-        UserError: names the field.
+        DamagedCheckpoint: names the field.
     """
     best, scheduler = content.get("best_result"), content.get("scheduler")
     problem = ""
@@ -289,7 +298,7 @@ def _name_of_latest(path: Path) -> str:
         name = path.read_bytes()[:200].decode("ascii", errors="replace").strip()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-    if not re.fullmatch(r"model\.pth\.tar-[0-9]{1,9}", name):
+    if not NUMBERED.fullmatch(name):
         raise UserError(
             f"{path}: names no checkpoint ({shortened(name)!r}); --load-epoch names one."
         )
@@ -300,7 +309,9 @@ def earlier_attempt(folder: Path, settings: dict[str, str]) -> dict[Path, int]:
     """Return the checkpoints of an earlier attempt at a run that starts anew.
 
     They are good until the run has better ones, so they stay until it has finished (see
-    :func:`remove_unchanged`); only parts that a killed process left are removed.
+    :func:`remove_unchanged`).
+
+    A damaged one is set aside, since nobody can tell of which run it is.
 
     Args:
         folder: of the trained module.
@@ -312,12 +323,14 @@ def earlier_attempt(folder: Path, settings: dict[str, str]) -> dict[Path, int]:
     Raises:
         UserError: a checkpoint there is of a run with other settings.
     """
-    old = sorted({*folder.glob("model.pth.tar-*"), *folder.glob(BEST)})
+    found = sorted(folder.glob("model*"))
+    old = [path for path in found if path.name == BEST or NUMBERED.fullmatch(path.name)]
     for path in old:
-        check_origin(path, {"origin": load(path)["settings"]}, settings)
-    for path in [*folder.glob(".model*"), *folder.glob(f".{UNFINISHED}.*")]:
-        path.unlink(missing_ok=True)
-    return {path: path.stat().st_mtime_ns for path in old}
+        try:
+            check_origin(path, {"origin": load(path)["settings"]}, settings)
+        except DamagedCheckpoint as error:
+            put_aside(path, error)
+    return {path: path.stat().st_mtime_ns for path in old if path.is_file()}
 
 
 def remove_unchanged(written: Mapping[Path, int]) -> None:
@@ -325,6 +338,20 @@ def remove_unchanged(written: Mapping[Path, int]) -> None:
     for path, when in written.items():
         if path.is_file() and path.stat().st_mtime_ns == when:
             path.unlink()
+
+
+def put_aside(path: Path, error: DamagedCheckpoint) -> None:
+    """Rename a damaged checkpoint, and print a line that says so.
+
+    Raises:
+        UserError: it cannot be renamed.
+    """
+    try:
+        aside = set_aside(path)
+    except OSError as problem:
+        raise UserError(f"{path}: damaged, and cannot be renamed ({problem.strerror}).") from error
+    reason = str(error).removeprefix(f"{path}: ").removesuffix("; train the seed again.")
+    print(f"{path}: {reason}; set aside as {aside.name}, and the run begins anew.")
 
 
 def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) -> None:

@@ -35,6 +35,8 @@ from vtclip.errors import UserError
 from vtclip.evaluation import evaluate, temperature_of_run
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
+from vtclip.features.images import lost_workers_in_one_line
+from vtclip.interruption import raise_if_received
 from vtclip.method import MethodFacts
 from vtclip.overlap import describe_overlap, overlap_of_run
 from vtclip.predictions import remove_predictions
@@ -309,7 +311,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
                     "to run it again"
                 )
                 return
-            with self.scalars_written():
+            with self.scalars_written(), self.saved_on_the_way_out():
                 super().train(*args)
 
     def before_train(self) -> None:
@@ -348,6 +350,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         Raises:
             UserError: the loss is not finite.
         """
+        raise_if_received()
         features, label = self.parse_batch_train(batch)
         # before the loss, which may gather the new gradients beside the old ones
         self.model_zero_grad()
@@ -396,7 +399,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         if final:
             self._search()
         print(f"Evaluate on the *{split}* set")
-        with self.stopwatch("test"):
+        with self.stopwatch("test"), lost_workers_in_one_line():
             temperature = temperature_of_run(self, split) if final else Temperature()
             loader = self.data.loader(split)
             results, predictions = evaluate(self, loader, temperature.value)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TextIO
 
-# of the system, where a disk, a quota or the largest size of a file is reached
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from vtclip.interruption import Interrupted, ended_by_signals
+from vtclip.standard_streams import NO_ROOM, lasting_streams
 
 
 class UserError(Exception):
@@ -80,41 +77,39 @@ def show_user_errors_in_one_line() -> None:
 def run_command(main: Callable[[], int | None]) -> int:
     """Run the body of a command line and return its exit code.
 
+    Where the output is closed or its reader has gone (`| head`), the command does its work all the
+    same.
+
     Returns:
-        What `main` returns (0 for None), 2 for a :class:`UserError` and a full disk, 130 for
-        Ctrl-C, 0 where the reader of the output has gone.
+        What `main` returns (0 for None); 2 for a :class:`UserError`, a full disk, and a path that
+        the system does not let this user reach; 128 and its number for a signal (Ctrl-C: 130,
+        `kill`: 143).
     """
-    try:
-        code = main() or 0
-        sys.stdout.flush()
+    with lasting_streams() as (output, _):
+        try:
+            with ended_by_signals():
+                code = main() or 0
+            output.flush()
+            if output.lost is not None:
+                raise output.lost
+        except UserError as error:
+            return _tell(error)
+        except KeyboardInterrupt as error:
+            interrupted = error if isinstance(error, Interrupted) else Interrupted()
+            print(interrupted, file=sys.stderr)
+            return interrupted.exit_code
+        except OSError as error:
+            told = as_user_error(error)
+            if told is None and isinstance(error, PermissionError) and error.filename is not None:
+                # any look at a path in a folder that this user may not enter
+                reason = f"cannot be read or written ({error.strerror})"
+                told = UserError(f"{error.filename}: {reason}.")
+            if told is None:
+                raise
+            return _tell(told)
         return code
-    except UserError as error:
-        return _tell(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # `| head` has read enough
-        _drop(sys.stdout)
-        return 0
-    except OSError as error:
-        told = as_user_error(error)
-        if told is None:
-            raise
-        return _tell(told)
 
 
 def _tell(error: UserError) -> int:
-    """Print the line of an error, as far as anything can be printed, and return its exit code."""
-    for stream, text in ((sys.stdout, ""), (sys.stderr, f"error: {error}\n")):
-        try:
-            stream.write(text)
-            stream.flush()
-        except OSError:
-            _drop(stream)
+    print(f"error: {error}", file=sys.stderr)
     return 2
-
-
-def _drop(stream: TextIO) -> None:
-    """Send what a stream has buffered nowhere, since writing it at exit would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import reprlib
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError, shortened
+from vtclip.interruption import put_off
 
 
 def user_path(text: str, name: str) -> Path:
@@ -44,18 +47,47 @@ def printable(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
+# of a file that a killed process had not finished
+TEMPORARY = ".tmp"
+
+
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` that takes its name when the block ends well.
 
-    A reader sees the old file or the new one, never a part; a failure leaves nothing behind.
+    A reader sees the old file or the new one, never a part; a failure leaves nothing behind, and
+    a signal waits until the file is there.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
+    with put_off(), _renamed_at_the_end(target) as temporary:
+        yield temporary
+
+
+def require_file(path: Path) -> os.stat_result:
+    """Check that `path` is a regular file, since opening a pipe or a device may never end.
+
+    Returns:
+        What the system knows about it.
+
+    Raises:
+        UserError: it is something else.
+        OSError: it is missing.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path}: a pipe or device and no file.")
+    return found
+
+
+@contextmanager
+def _renamed_at_the_end(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        handle, name = tempfile.mkstemp(TEMPORARY, f".{target.name}.", target.parent)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}).") from error
     os.close(handle)
@@ -75,6 +107,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> Path:
+    """Give a file the first free name of NAME.set-aside-1, -2 ..., and return it.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.set-aside-{number}")):
+        number += 1
+    path.rename(aside)
+    return aside
+
+
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(target) as temporary:
@@ -90,10 +135,11 @@ def read_json(path: Path) -> Any:
     """Read a JSON file in UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: the file is missing, unreadable, not JSON or nested too deeply, has a number
-            with too many digits, or has a key twice in one object.
+        UserError: the file is missing, unreadable, no regular file, not JSON or nested too deeply,
+            has a number with too many digits, or has a key twice in one object.
     """
     try:
+        require_file(path)
         text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=_object_without_repeats)
     except FileNotFoundError:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from vtclip.files import require_file
+
 if TYPE_CHECKING:
     from vtclip.dataset_facts import DatasetFacts
     from vtclip.image_features import Features
@@ -93,6 +95,7 @@ def _rows(features: Features) -> list[str]:
 
 def _read(path: str, measure: Callable[[Path], Hashable]) -> Hashable:
     try:
+        require_file(Path(path))
         return measure(Path(path))
     except OSError:
         # equal to itself alone

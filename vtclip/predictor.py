@@ -22,8 +22,8 @@ from vtclip.evaluation import check_finite
 from vtclip.feature_provider import ImageProvider
 from vtclip.features import Encoding, Features, encode_batch, resolve_precision
 from vtclip.features.images import ImageFiles, readable_batches
-from vtclip.features.keys import require_file
 from vtclip.features.pixels import decode_image, to_rgb
+from vtclip.files import require_file
 from vtclip.method import registered_methods
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.plugins import import_modules

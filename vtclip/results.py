@@ -103,6 +103,7 @@ class Result:
         accuracy, macro_f1: in percent, full precision.
         correct, total: numbers of images.
         zero_shot_accuracy: of the same text features on the same images, in percent.
+        seed: below 0 for a run without one, which cannot be repeated.
         shots: images per class; -1 means the whole training set, 0 that none was used.
         split: the split evaluated.
         classes: "all", "base" or "new" (CoOp's SUBSAMPLE_CLASSES).

@@ -19,6 +19,12 @@ from vtclip.results import RESULT_FILE, Result, read_result
 LOCK = ".run.lock"
 # what a run writes before it has any weights or scores
 PREPARATION = (LOCK, "config.yaml", "few_shot_list.json", "log.txt", "tensorboard")
+# temporary files of `vtclip.files.atomic_path`; those of earlier versions had no own ending
+UNFINISHED_NAME = re.compile(
+    r"\..+\.[a-z0-9_]{8}\.tmp"
+    r"|\.(result\.json|few_shot_list\.json|config\.yaml|checkpoint|model-best\.pth\.tar"
+    r"|model\.pth\.tar-[0-9]+|unfinished\.pth\.tar)\..+"
+)
 # above this, what differs is named by a digest, for folder names end at 255 bytes
 LONGEST_SUFFIX = 80
 # named elsewhere in the path
@@ -74,6 +80,8 @@ def short_digest(text: str) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of a folder while the block runs; a kill frees it.
 
+    What a killed process left half-written there is removed.
+
     Raises:
         UserError: another process is at work there, or the folder cannot be written.
     """
@@ -82,6 +90,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        _remove_unfinished_files(folder)
     except Timeout:
         raise UserError(
             f"{folder}: another process runs here; wait for it, or name another --output-dir."
@@ -148,6 +157,15 @@ def _undo(folder: Path, before: Mapping[Path, int]) -> None:
             path.unlink()
 
 
+def _remove_unfinished_files(folder: Path) -> None:
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    # those with a lock are runs of their own
+    for place in (folder, *(path for path in folders if not (path / LOCK).exists())):
+        for path in place.glob(".*"):
+            if UNFINISHED_NAME.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
+
+
 def finished_result(folder: Path, identity: Mapping[str, Any]) -> Result | None:
     """Return the result of the same run that a folder holds, None where it holds none.
 
@@ -159,7 +177,7 @@ def finished_result(folder: Path, identity: Mapping[str, Any]) -> Result | None:
         UserError: the folder holds the result of another run; names the keys that differ.
     """
     path = folder / RESULT_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
     result = read_result(path)
     keys = differing_keys(dict(identity), identity_of(result))

@@ -3,4 +3,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 USAGE="DATASET [BACKBONE] [KEY VALUE ...]"
 read_arguments ZeroshotCLIP "${1:-}" 0 "${@:2}"
-"$PYTHON" "$ROOT/train.py" "${RUN[@]}" ${OPTIONS[@]+"${OPTIONS[@]}"}
+exec "$PYTHON" "$ROOT/train.py" "${RUN[@]}" ${OPTIONS[@]+"${OPTIONS[@]}"}

@@ -279,7 +279,7 @@ def test_an_endless_tree_of_modules_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vtclip.backbones.torchscript_archive.ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr("vtclip.torch_files.ALWAYS_ALLOWED", 1 << 20)
     path = tmp_path / "bomb.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/constants.pkl", pickle.dumps((), 2))

@@ -332,6 +332,9 @@ def unfinished(runs: dict[str, Run]) -> dict[str, tuple[Any, dict[str, Any]]]:
         trainer.best_result = -math.inf
         trainer._save_unfinished()
         content = checkpoints.load(folder / "head" / checkpoints.UNFINISHED)
+        # without, a damaged state is set aside and the run begins anew
+        trainer.cfg.defrost()
+        trainer.cfg.RESUME = str(folder)
         found[name] = (trainer, content)
     return found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +157,53 @@ def test_cross_dataset(run: Run, tmp_path: Path) -> None:
         "configs/datasets/eurosat.yaml",
     ]
     assert {option(call, "--model-dir") for call in targets} == {"output/digits/VTCLIP/tiny_4shots"}
+
+
+# stands in for python: trains until it is told to end, and then needs a moment to save
+TRAINER = """#!/usr/bin/env bash
+[[ "$*" == *--dry-run* ]] && echo output/digits/VTCLIP/tiny_4shots && exit 0
+[[ "$*" == *--seeds* || "$*" == *zeroshot* || "$*" == *ZeroshotCLIP* ]] || exit 0
+trap 'sleep 0.3; echo saved >> calls.txt; exit 143' TERM
+echo $$ >> calls.txt
+for ((i = 0; i < 600; i++)); do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("run.sh", ("VTCLIP", "digits", "4")),
+        ("eval.sh", ("VTCLIP", "digits", "4")),
+        ("base2new.sh", ("VTCLIP", "digits", "4")),
+        ("xd.sh", ("VTCLIP", "digits", "4", "tiny", "dtd")),
+        ("vtclip/main.sh", ("digits", "4")),
+        ("vtclip/xd.sh", ("digits", "4", "tiny", "dtd")),
+        ("vtclip/zeroshot.sh", ("digits",)),
+        ("feature_bank.sh", ("calls.txt",)),
+    ],
+)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_a_script_ends_what_it_started(
+    script: str, arguments: tuple[str, ...], number: int, code: int, run: Run, tmp_path: Path
+) -> None:
+    if number == signal.SIGINT and script == "vtclip/zeroshot.sh":
+        pytest.skip("the script has become the trainer, which gets the signal itself")
+    (tmp_path / "python").write_text(TRAINER)
+    (tmp_path / "calls.txt").touch()
+    with subprocess.Popen(
+        ["bash", str(SCRIPTS / script), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": str(tmp_path / "python"), "DATA": "here"},
+        stdout=subprocess.DEVNULL,
+        # a shell in the background lets its children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as started:
+        until = time.monotonic() + 30
+        while not calls(tmp_path) and time.monotonic() < until:
+            time.sleep(0.05)
+        started.send_signal(number)
+        assert started.wait(timeout=30) == code
+    trainer, *rest = calls(tmp_path)
+    assert rest == ["saved"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(trainer), 0)

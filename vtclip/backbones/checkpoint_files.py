@@ -17,10 +17,9 @@ from vtclip.backbones.torchscript_archive import (
     is_torchscript,
     is_zip,
     read_torchscript,
-    unpacked_limit,
 )
 from vtclip.errors import UserError
-from vtclip.torch_files import UnreadableFile, load_on_cpu
+from vtclip.torch_files import UnreadableFile, load_on_cpu, unpacked_limit
 
 # what OpenAI's TorchScript archives carry beside the weights
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")

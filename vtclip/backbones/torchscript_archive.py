@@ -29,15 +29,13 @@ from vtclip.backbones.restricted_pickle import (
     read_pickle,
 )
 from vtclip.errors import UserError
+from vtclip.torch_files import unpacked_limit
 
 # archives of OpenAI's largest model stay below a tenth of these
 MAX_PICKLE = 8 << 20
 MAX_CODE = 64 << 20
 MAX_NAMES = 100_000
 MAX_DEPTH = 100
-# what is unpacked may be this much larger than the file, or this many bytes
-MAX_RATIO = 8
-ALWAYS_ALLOWED = 256 << 20
 
 # what zipfile raises for damaged files
 ZIP_ERRORS = (
@@ -56,11 +54,6 @@ class Members(NamedTuple):
 
     parameters: frozenset[str]
     buffers: frozenset[str]
-
-
-def unpacked_limit(path: Path) -> int:
-    """Return how many bytes the tensors of a file may take; more is a bomb."""
-    return max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED)
 
 
 def is_zip(path: Path) -> bool:

@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 
 from vtclip.config.keys import LARGEST_INTEGER, PATH_KEYS, RENAMED
 from vtclip.errors import UserError, shortened
-from vtclip.files import user_path
+from vtclip.files import require_file, user_path
 
 # a configuration is a page of text; more is another kind of file, and takes PyYAML minutes
 LARGEST_FILE = 100_000
@@ -229,6 +229,7 @@ def _is_plain_text(value: Any) -> bool:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
+        require_file(path)
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:

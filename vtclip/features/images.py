@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
-from vtclip.features.keys import require_file, unreadable
+from vtclip.features.keys import unreadable
 from vtclip.features.pixels import decode_image
+from vtclip.files import require_file
 
 
 @contextmanager
@@ -41,6 +42,10 @@ def seeded(content_digest: bytes, view: int) -> Iterator[None]:
         torch.set_rng_state(torch_state)
 
 
+class LostWorkers(UserError):
+    """A process that reads images was killed."""
+
+
 @contextmanager
 def lost_workers_in_one_line() -> Iterator[None]:
     """Turn the error of torch for a worker process that was killed into one line.
@@ -48,7 +53,7 @@ def lost_workers_in_one_line() -> Iterator[None]:
     torch raises it from a signal handler, so also while other code of this process runs.
 
     Raises:
-        UserError: a worker process ended before its work.
+        LostWorkers: a worker process ended before its work.
     """
     try:
         yield
@@ -56,7 +61,7 @@ def lost_workers_in_one_line() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
         reason = str(error).strip(" .")
-        raise UserError(
+        raise LostWorkers(
             f"a process that reads images ended early ({reason}); if the memory was full, set "
             "DATALOADER.NUM_WORKERS lower; start again, and the features on disk are kept."
         ) from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 from vtclip.errors import UserError, unknown_name
-from vtclip.files import sha256_of_file
+from vtclip.files import require_file, sha256_of_file
 
 KeyKind = Literal["content", "stat"]
 
@@ -54,24 +51,6 @@ def _stat_key(path: Path) -> bytes:
         raise unreadable(path, error) from error
     text = f"stat\0{path.absolute()}\0{found.st_size}\0{found.st_mtime_ns}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
-
-
-def require_file(path: Path) -> os.stat_result:
-    """Check that `path` is a regular file, since opening a pipe or a device may never end.
-
-    Returns:
-        What the system knows about it.
-
-    Raises:
-        UserError: it is something else.
-        OSError: it is missing.
-    """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{path}: a pipe or device and no file; remove it.")
-    return found
 
 
 def unreadable(path: Path, error: OSError) -> UserError:

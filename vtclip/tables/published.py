@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtclip.errors import UserError
+from vtclip.files import require_file
 from vtclip.tables.cells import Cell, Row
 from vtclip.tables.collect import Run
 from vtclip.tables.names import AVERAGE, BENCHMARK, dataset_name, same_backbone
@@ -36,6 +37,7 @@ def read_published(path: Path = PUBLISHED_FILE) -> list[PublishedResult]:
         UserError: the file cannot be read, lacks a column, or a line is not valid.
     """
     try:
+        require_file(path)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from error
