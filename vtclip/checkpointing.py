@@ -17,6 +17,7 @@ from vtclip.errors import UserError
 from vtclip.protocol import EVALUATION_KEYS, run_settings
 from vtclip.results import RESULT_FILE, Search, read_result
 from vtclip.schedule import fused
+from vtclip.screen import say
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
@@ -165,7 +166,7 @@ class Checkpointing:
             self.scheduler.last_epoch = content["scheduler"]["last_epoch"]
             self.best_result = content["best_result"]
             start = content["epoch"]
-            print(f"Resume from {path} (epoch={start})")
+            say(f"Resume from {path} (epoch={start})")
         return start
 
     def save_unfinished_now_and_then(self) -> None:

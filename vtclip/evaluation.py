@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from vtclip.errors import UserError
+from vtclip.screen import Countable, counted
 
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
 
 
-def evaluate(trainer: FrozenCLIPTrainer, loader: Iterable[Any]) -> tuple[dict[str, Any], int]:
+def evaluate(trainer: FrozenCLIPTrainer, loader: Countable[Any]) -> tuple[dict[str, Any], int]:
     """Score the batches of a split.
 
     Returns:
@@ -27,8 +26,7 @@ def evaluate(trainer: FrozenCLIPTrainer, loader: Iterable[Any]) -> tuple[dict[st
     """
     trainer.evaluator.reset()
     zero_shot_correct = 0
-    # to the terminal itself: the log has no use for a bar
-    for batch in tqdm(loader, disable=None, desc="test"):
+    for batch in counted(loader, "testing", "batches"):
         features, label = trainer.parse_batch_train(batch)
         logits = trainer.logits(features)
         check_finite(trainer, logits)

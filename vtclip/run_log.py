@@ -1,49 +1,30 @@
-"""log.txt: all that a run prints, beside the console."""
+"""log.txt: all that a run prints, of which the screen shows what people need."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TextIO, cast
 
 from dassl.utils import setup_logger
 
 from vtclip.errors import UserError
-
-LOG = "log.txt"
-
-
-class Borrowed:
-    """A stream that its user may close without effect: Dassl's logger closes the console."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the stream."""
-        return getattr(self._stream, name)
-
-    def close(self) -> None:
-        """Flush, and leave the stream open."""
-        self._stream.flush()
+from vtclip.screen import errors_logged, log_only, taken_over
 
 
 @contextmanager
-def logged(folder: str) -> Iterator[None]:
-    """Copy what is printed to log.txt in a folder while the block runs."""
-    output, errors = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, Borrowed(stream)) for stream in (output, errors))
-    try:
+def logged(folder: str, *, verbose: bool = False) -> Iterator[None]:
+    """Write what is printed, and standard error, to log.txt in a folder while the block runs.
+
+    Args:
+        folder: of the run.
+        verbose: show it on the screen too.
+    """
+    with taken_over(verbose=verbose):
         setup_logger(folder)
-        yield
-    except UserError as error:
-        # the console gets this line from the command line, after the log is closed
-        with (Path(folder) / LOG).open("a", encoding="utf-8", errors="replace") as log:
-            sys.stdout.flush()
-            log.write(f"error: {error}\n")
-        raise
-    finally:
-        sys.stdout.flush()
-        sys.stdout, sys.stderr = output, errors
+        with errors_logged():
+            try:
+                yield
+            except UserError as error:
+                # the screen gets this line from the command line, after the log is closed
+                log_only(f"error: {error}")
+                raise
