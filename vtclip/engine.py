@@ -275,9 +275,9 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         if self.schedule_by_step or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         accuracy = compute_accuracy(logits.detach(), label)[0].item()
-        epoch = f"epoch {self.epoch + 1}/{self.max_epoch}"
-        self.progress.advance(1, f"{epoch}, loss {loss.item():.4f}")
-        return {"loss": loss.item(), "acc": accuracy}
+        value = loss.item()
+        self.progress.advance(1, f"epoch {self.epoch + 1}/{self.max_epoch}, loss {value:.4f}")
+        return {"loss": value, "acc": accuracy}
 
     def after_epoch(self) -> None:
         """Save what is needed to go on after a break, besides what Dassl saves."""
