@@ -9,19 +9,43 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vtclip.run_config import RunPlan
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
+ROOT = Path(__file__).resolve().parent
+CONFIGS = ROOT / "configs"
+
+
+class ShowHelp(argparse.Action):
+    """Print the arguments, then what can be named in them; that takes the imports of a run."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any
+    ) -> None:
+        """Print both and exit."""
+        from vtclip.command_help import names_and_examples
+        from vtclip.errors import run_command
+        from vtclip.plugins import import_modules
+
+        parser.print_help()
+        sys.stdout.flush()
+
+        def show_names() -> None:
+            import_modules(["trainers", "datasets"], namespace.plugin)
+            print(f"\n{names_and_examples(CONFIGS)}")
+
+        parser.exit(run_command(show_names))
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], add_help=False)
     add = parser.add_argument
+    add("-h", "--help", action=ShowHelp, nargs=0, help="show this text and what can be named")
     add("--root", default="", help="data root (default: $DATA, else ./data)")
     add("--output-dir", default="", help="folder of this run (default: below ./output)")
     add("--resume", default="", help="folder of a broken run to go on with")
@@ -40,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     add("--no-train", action="store_true", help="build everything, train nothing")
     add("--dry-run", action="store_true", help="print the folder of the results, run nothing")
+    add("--verbose", action="store_true", help="show all lines of log.txt on the screen")
     add(
         "--plugin",
         action="append",
@@ -98,6 +123,8 @@ def run(args: argparse.Namespace) -> None:
 
         signal = END_OF_TEST if args.eval_only else END_OF_TRAINING
         print(summarise(str(plan.folder), "accuracy", signal, "std"))
+    if not args.no_train:
+        show_next(plan, Path(cfg.OUTPUT_DIR))
 
 
 def plan_of(args: argparse.Namespace) -> RunPlan:
@@ -147,37 +174,79 @@ def run_seed(args: argparse.Namespace, cfg: Any, model_dir: str) -> None:
     Raises:
         UserError: bad input.
     """
-    import torch
     from dassl.engine import build_trainer
-    from dassl.utils import collect_env_info, set_random_seed
+    from dassl.utils import set_random_seed
 
     from vtclip.results import RESULT_FILE
     from vtclip.run_folder import claimed
     from vtclip.run_log import logged
+    from vtclip.run_summary import facts, opening
+    from vtclip.screen import say, taken_over
 
     folder = Path(cfg.OUTPUT_DIR)
     with claimed(folder):
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
-        if (folder / RESULT_FILE).is_file() and not args.eval_only:
-            # the log of a finished run stays as it is
-            build_trainer(cfg).train()
-            return
-        with logged(cfg.OUTPUT_DIR):
-            seeded = "Setting fixed seed" if cfg.SEED >= 0 else "Unseeded, so not to be repeated"
-            print(f"{seeded}: {cfg.SEED}")
-            if torch.cuda.is_available() and cfg.USE_CUDA:
-                torch.backends.cudnn.benchmark = True
-            print(
-                "** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n"
-            )
-            print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
-            trainer = build_trainer(cfg)
+        # the log of a finished run stays as it is
+        finished = (folder / RESULT_FILE).is_file() and not args.eval_only
+        screen = taken_over if finished else partial(logged, cfg.OUTPUT_DIR)
+        with screen(verbose=args.verbose):
+            for line in opening(cfg, model_dir if args.eval_only else ""):
+                say(line)
+            if not finished:
+                print_settings(args, cfg)
+            trainer: Any = build_trainer(cfg)
+            for line in facts(trainer):
+                say(line)
             if args.eval_only:
                 trainer.load_model(model_dir, epoch=args.load_epoch)
                 trainer.test()
             elif not args.no_train:
                 trainer.train()
+            if not args.no_train:
+                show_result(folder)
+
+
+def print_settings(args: argparse.Namespace, cfg: Any) -> None:
+    """Print, for the log, what decides the run."""
+    import torch
+    from dassl.utils import collect_env_info
+
+    seeded = "Setting fixed seed" if cfg.SEED >= 0 else "Unseeded, so not to be repeated"
+    print(f"{seeded}: {cfg.SEED}")
+    if torch.cuda.is_available() and cfg.USE_CUDA:
+        torch.backends.cudnn.benchmark = True
+    print("** Arguments **", *(f"{k}: {v}" for k, v in sorted(vars(args).items())), sep="\n")
+    print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
+
+
+def show_result(folder: Path) -> None:
+    """Say what came of the run in a folder.
+
+    Raises:
+        UserError: its result cannot be read.
+    """
+    from vtclip.results import RESULT_FILE, read_result
+    from vtclip.run_summary import ending, is_stand_in, stand_in_warning
+    from vtclip.screen import say
+
+    path = folder / RESULT_FILE
+    if not path.is_file():
+        say("not tested (TEST.NO_TEST)")
+        return
+    result = read_result(path)
+    say(ending(result))
+    if is_stand_in(result.backbone, result.dataset):
+        say(stand_in_warning(result.method))
+
+
+def show_next(plan: RunPlan, run_folder: Path) -> None:
+    """Print where the results are and what to do with them."""
+    from vtclip.run_summary import next_lines
+
+    print(f"results: {plan.folder if plan.folder in run_folder.parents else run_folder}")
+    for line in next_lines(run_folder, plan.folder, ROOT):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vtclip.errors import UserError
 from vtclip.files import sha256_of_file
 from vtclip.image_features import LARGEST_VALUE
+from vtclip.screen import say
 
 from .bank_arrays import read_arrays
 from .listing import is_utf8
@@ -153,7 +154,7 @@ def _logit_scale(path: Path, stored: NDArray[Any] | None) -> float:
             f"{path}: logit_scale is {scale}; it must be finite and above 0 (CLIP's is 100)."
         )
     if scale < LIKELY_LOGARITHM:
-        print(
+        say(
             f"{path}: logit_scale is {scale:g}, which may be a logarithm (CLIP's is 100, whose "
             "logarithm is 4.605); if it is one, store its exponential."
         )

@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from vtclip.errors import UserError, shortened
 from vtclip.files import printable
 from vtclip.prompts import PHOTO, TEMPLATES, check_template
+from vtclip.screen import say
 
 from .listing import LeftOut, image_tree, is_utf8, missing_images, subfolders
 from .sampling import MAX_VAL_SHOTS, kept_labels, random_lists, relabel, without
@@ -197,7 +198,7 @@ class ImageDataset(DatasetBase):
                 "DATASET.ALLOW_RANDOM_SPLIT True (not comparable with published results)."
             )
         if wrong or not lists.comparable:
-            print(f"{self.key}: not the official split; not comparable with published results")
+            say(f"{self.key}: not the official split; not comparable with published results")
             return Lists(lists.train, lists.val, lists.test, comparable=False)
         return lists
 
@@ -230,7 +231,7 @@ class ImageDataset(DatasetBase):
         short = short_classes(lists.train, shots)
         if short:
             fewest = min(short, key=lambda name: short[name])
-            print(
+            say(
                 f"{self.key}: {len(short)} classes have fewer than {shots} training images, all "
                 f"of which are used (fewest: {fewest}, {short[fewest]})"
             )
@@ -301,7 +302,7 @@ class SplitDataset(ImageDataset):
         left_out = LeftOut()
         names = self.names_of(image_tree(self.root / self.prefix, left_out=left_out))
         if str(left_out):
-            print(f"{self.root / self.prefix}: {left_out}")
+            say(f"{self.root / self.prefix}: {left_out}")
         if not names:
             raise UserError(f"{self.root / self.prefix}: no images to make a random split of.")
         return random_lists({self.prefix + path: name for path, name in names.items()})

@@ -18,6 +18,7 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from vtclip.errors import UserError, unknown_name
+from vtclip.screen import say
 
 from .base import ImageDataset
 from .listing import BESIDE, OUTSIDE, LeftOut, image_tree, images, subfolders
@@ -136,7 +137,7 @@ class ImageFolder(ImageDataset):
         else:
             lists = random_lists(self._classes(layout.classes, left_out))
         if str(left_out):
-            print(f"{self.root}: {left_out}")
+            say(f"{self.root}: {left_out}")
         return lists
 
     def _parts(self, layout: Layout, left_out: LeftOut) -> Lists:

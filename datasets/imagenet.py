@@ -10,6 +10,7 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from vtclip.errors import UserError
+from vtclip.screen import say
 
 from .base import ImageDataset
 from .listing_cache import list_class_folders
@@ -75,7 +76,7 @@ def read_classnames(path: Path, remedy: str) -> dict[str, str]:
     names = parse_classnames(path, remedy)
     digest = hashlib.sha256("\n".join(names.values()).encode()).hexdigest()
     if len(names) == 1000 and digest != CLIP_NAMES_SHA256:
-        print(f"{path}: its class names are not CLIP's own list; zero-shot accuracy will differ")
+        say(f"{path}: its class names are not CLIP's own list; zero-shot accuracy will differ")
     return names
 
 

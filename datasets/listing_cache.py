@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vtclip.errors import UserError
 from vtclip.files import write_text
+from vtclip.screen import say
 from vtclip.user_folders import user_cache
 
 from .listing import files, subfolders
@@ -60,5 +61,5 @@ def list_class_folders(folder: Path) -> dict[str, list[str]]:
         try:
             write_text(cache, "".join(lines))
         except UserError as error:
-            print(f"The listing of {folder} is not remembered: {error}")
+            say(f"The listing of {folder} is not remembered: {error}")
     return {name: names for name, (_, names) in entries.items()}

@@ -17,6 +17,7 @@ from vtclip.feature_provider import ImageProvider
 from vtclip.features import Features
 from vtclip.methods.coop import PromptLearner
 from vtclip.methods.zero_shot import cosine_logits
+from vtclip.screen import say
 
 
 @TRAINER_REGISTRY.register()
@@ -98,7 +99,7 @@ class CoOp(FrozenCLIPTrainer):
                 "a_photo_of_a, or leave it empty for random vectors."
             )
         if options.CSC:
-            print("TRAINER.COOP.CSC: no effect beside CTX_INIT, whose context all classes share")
+            say("TRAINER.COOP.CSC: no effect beside CTX_INIT, whose context all classes share")
         text = " ".join(words)
         return text, self._embed(self.backbone.tokenize([text]).ids)[0, 1 : 1 + len(words)]
 

@@ -19,6 +19,7 @@ from vtclip.layers import VisualGuidedAttention
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
+from vtclip.screen import say
 from vtclip.search import grid_search
 
 # width D from which products in bf16 save time
@@ -166,7 +167,7 @@ class VTCLIP(FrozenCLIPTrainer):
         """Load the attention module; see the base class."""
         super().load_model(directory, epoch)
         if self.cfg.TRAINER.TRANSFER and self.options.SELF_ATTENTION:
-            print(
+            say(
                 "TRAINER.VTCLIP.SELF_ATTENTION True: the texts attend to each other, so to a new "
                 "class list; results depend on which classes are in it."
             )

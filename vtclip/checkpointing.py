@@ -22,6 +22,7 @@ from vtclip.interruption import Interrupted
 from vtclip.protocol import EVALUATION_KEYS, run_settings
 from vtclip.results import RESULT_FILE, Search, Temperature, read_result
 from vtclip.schedule import fused
+from vtclip.screen import say
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LambdaLR
@@ -190,7 +191,7 @@ class Checkpointing:
             self.scheduler.last_epoch = content["scheduler"]["last_epoch"]
             self.best_result = content["best_result"]
             start = self._saved_epoch = content["epoch"]
-            print(f"Resume from {path} (epoch={start})")
+            say(f"Resume from {path} (epoch={start})")
         return start
 
     def _load_unfinished(self, model: nn.Module, path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vtclip.config.keys import MANY
 from vtclip.errors import UserError, shortened
 from vtclip.files import set_aside, write_text
+from vtclip.screen import say
 from vtclip.torch_files import UnreadableFile, load_on_cpu, save_atomically
 
 BEST = "model-best.pth.tar"
@@ -351,7 +352,7 @@ def put_aside(path: Path, error: DamagedCheckpoint) -> None:
     except OSError as problem:
         raise UserError(f"{path}: damaged, and cannot be renamed ({problem.strerror}).") from error
     reason = str(error).removeprefix(f"{path}: ").removesuffix("; train the seed again.")
-    print(f"{path}: {reason}; set aside as {aside.name}, and the run begins anew.")
+    say(f"{path}: {reason}; set aside as {aside.name}, and the run begins anew.")
 
 
 def check_origin(path: Path, content: dict[str, Any], origin: dict[str, Any]) -> None:

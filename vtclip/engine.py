@@ -63,6 +63,7 @@ from vtclip.saved_model import (
 )
 from vtclip.scalars import Scalars
 from vtclip.schedule import build_scheduler, fused
+from vtclip.screen import epochs_progress, say, warn
 from vtclip.stopwatch import Stopwatch
 
 
@@ -79,6 +80,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         fitted: the tensors that :meth:`fit` returned, by name, on `device`.
         selected_params: values of the hyper-parameters that `search` chose, by name.
         trainable_parameters: how many numbers are trained.
+        progress: of the training.
     """
 
     schedule_by_step = False
@@ -183,6 +185,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             UserError: the configuration, the data or the weights cannot be used.
         """
         self.stopwatch = Stopwatch("features", "train", "search", "test")
+        self.progress = epochs_progress(0, 0, 0)
         super().__init__(resolve_epochs(cfg, type(self)))
 
     @classmethod
@@ -237,7 +240,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             )
         self.options = cfg.TRAINER.get(self.option_node(), CfgNode())
         for line in optimizer_departures(cfg, type(self)):
-            print(line)
+            say(line)
 
     def build_data_loader(self) -> None:
         """Build Dassl's data manager; take note of classes and of the few-shot lists."""
@@ -256,7 +259,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         self.overlap = overlap_of_run(self.facts, self.cfg.FEATURES.KEY == "content")
         for split, pairs in self.overlap.items():
             if pairs:
-                print(f"Warning: {describe_overlap(pairs, split, 'test')}.")
+                warn(f"Warning: {describe_overlap(pairs, split, 'test')}.")
         print(f"Prompts: {' | '.join(self.templates)}")
         print(f"Class names: {', '.join(self.classnames)}")
 
@@ -306,7 +309,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             self._trains = True
             result = finished_result(folder, identity_of_run(self))
             if result is not None:
-                print(
+                say(
                     f"{folder}: has a result already ({result.accuracy:.2f} %); remove the folder "
                     "to run it again"
                 )
@@ -332,6 +335,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         if self.fitted:
             self.save_fitted()
         self._train_started = time.perf_counter()
+        steps = 0 if self.head is None else len(self.train_loader_x)
+        self.progress = epochs_progress(self.start_epoch, self.max_epoch, steps)
 
     def before_epoch(self) -> None:
         """Seed the epoch by its number, so that a resumed run draws what an unbroken one draws."""
@@ -365,16 +370,21 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         if self.schedule_by_step or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         accuracy = compute_accuracy(logits.detach(), label)[0].item()
-        return {"loss": loss.item(), "acc": accuracy}
+        value = loss.item()
+        self.progress.advance(1, f"epoch {self.epoch + 1}/{self.max_epoch}, loss {value:.4f}")
+        return {"loss": value, "acc": accuracy}
 
     def after_epoch(self) -> None:
         """Save what is needed to go on after a break, besides what Dassl saves."""
+        # a method may have steps of its own
+        self.progress.reach((self.epoch + 1) * self.num_batches)
         super().after_epoch()
         self.save_unfinished_now_and_then()
 
     def after_train(self) -> None:
         """Test the final model; a finished run has nothing left to resume."""
         self.stopwatch.add("train", time.perf_counter() - self._train_started)
+        self.progress.close()
         super().after_train()
         self.remove_unfinished()
 

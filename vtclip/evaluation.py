@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from vtclip.calibration import fit_temperature
 from vtclip.errors import UserError
 from vtclip.overlap import describe_overlap
 from vtclip.predictions import PredictionLog, Predictions
 from vtclip.results import Temperature
+from vtclip.screen import Countable, counted
 
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
 
 
 def evaluate(
-    trainer: FrozenCLIPTrainer, loader: Iterable[Any], temperature: float | None = None
+    trainer: FrozenCLIPTrainer, loader: Countable[Any], temperature: float | None = None
 ) -> tuple[dict[str, Any], Predictions]:
     """Score the batches of a split.
 
@@ -39,8 +38,7 @@ def evaluate(
     """
     trainer.evaluator.reset()
     log = PredictionLog(temperature)
-    # to the terminal itself: the log has no use for a bar
-    for batch in tqdm(loader, disable=None, desc="test"):
+    for batch in counted(loader, "testing", "batches"):
         features, label = trainer.parse_batch_train(batch)
         logits = trainer.logits(features)
         check_finite(trainer, logits)

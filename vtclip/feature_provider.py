@@ -24,6 +24,7 @@ from vtclip.features import (
     image_features,
 )
 from vtclip.prompts import fill
+from vtclip.screen import progress
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -105,12 +106,15 @@ class ImageProvider:
             return [
                 OnTheFlyViews(OnTheFlyFeatures(paths, augmented, self.batch_size, self.workers))
             ]
-        return [
-            self._features(
-                "train", replace(augmented, view=view), f"train, view {view + 1}/{count}"
-            )
-            for view in range(count)
-        ]
+        sources = []
+        images = len(self.paths["train"])
+        task = f"encoding train, {count} views"
+        with progress(task, count * images, "images", whole=True) as bar:
+            for view in range(count):
+                name = f"train, view {view + 1}/{count}"
+                sources.append(self._features("train", replace(augmented, view=view), name))
+                bar.reach((view + 1) * images)
+        return sources
 
     def _features(self, split: str, encoding: Encoding, desc: str) -> FeatureSource:
         return image_features(

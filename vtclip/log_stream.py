@@ -10,6 +10,7 @@ from typing import Any, TextIO, cast
 from dassl.utils import setup_logger
 
 from vtclip.errors import UserError
+from vtclip.screen import warn
 
 
 def start_log(folder: str) -> None:
@@ -64,8 +65,7 @@ class _LogAndConsole:
             # what it has buffered would fail once more at exit
             self._stream.close()
         self._stream = self._console
-        print(
+        warn(
             f"{self._folder}: the log could not be written ({error.strerror}); the run goes on "
-            "without it",
-            file=self._console,
+            "without it"
         )

@@ -13,6 +13,7 @@ from yacs.config import CfgNode
 
 from vtclip.backbones import Backbone
 from vtclip.errors import UserError
+from vtclip.screen import say
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -46,12 +47,12 @@ def resolve_preprocessing(cfg: CfgNode, backbone: Backbone) -> CfgNode:
                     f"INPUT.SIZE: {tuple(given)}, but backbone {backbone.name} takes images of "
                     f"{backbone.image_size} pixels; leave INPUT.SIZE out."
                 )
-            print(
+            say(
                 f"INPUT.{key}: {given} as configured, where backbone {backbone.name} was made for "
                 f"{value}"
             )
     if "normalize" not in cfg.INPUT.TRANSFORMS:
-        print(
+        say(
             "INPUT.TRANSFORMS: without normalize, so images are not normalised as backbone "
             f"{backbone.name} needs"
         )

@@ -26,6 +26,7 @@ from vtclip.files import user_path
 from vtclip.method import MethodFacts, registered_methods
 from vtclip.protocol import EVALUATION_KEYS, differing_keys, protocol_values, run_settings
 from vtclip.run_folder import experiment_folder, own_data_label
+from vtclip.run_summary import is_stand_in
 
 # what nobody names: the embedded digits at 16 shots, on the small backbone
 DEFAULT_METHOD, DEFAULT_DATASET, DEFAULT_BACKBONE = "VTCLIP", "digits", "tiny"
@@ -219,8 +220,7 @@ def _resolve_names(cfg: CfgNode, quiet: bool) -> None:
     check_backbone(cfg.MODEL.BACKBONE.NAME)
     cfg.MODEL.BACKBONE.NAME = canonical_name(cfg.MODEL.BACKBONE.NAME)
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
-    for_show = cfg.MODEL.BACKBONE.NAME == DEFAULT_BACKBONE and not quiet
-    if for_show and cfg.DATASET.NAME not in ("Digits", "FeatureBank"):
+    if is_stand_in(cfg.MODEL.BACKBONE.NAME, cfg.DATASET.NAME) and not quiet:
         print(
             "note: backbone tiny is a small model for demonstrations; for results that count, name "
             "one of CLIP's, such as --backbone RN50.",

@@ -1,40 +1,30 @@
-"""log.txt: all that a run prints, beside the console."""
+"""log.txt: all that a run prints, of which the screen shows what people need."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TextIO, cast
+from contextlib import contextmanager
 
 from vtclip.errors import UserError
 from vtclip.interruption import Interrupted
 from vtclip.log_stream import start_log
-from vtclip.standard_streams import Borrowed
-
-LOG = "log.txt"
+from vtclip.screen import errors_logged, log_only, taken_over
 
 
 @contextmanager
-def logged(folder: str) -> Iterator[None]:
-    """Copy what is printed to log.txt in a folder while the block runs."""
-    output, errors = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, Borrowed(stream)) for stream in (output, errors))
-    try:
+def logged(folder: str, *, verbose: bool = False) -> Iterator[None]:
+    """Write what is printed, and standard error, to log.txt in a folder while the block runs.
+
+    Args:
+        folder: of the run.
+        verbose: show it on the screen too.
+    """
+    with taken_over(verbose=verbose):
         start_log(folder)
-        yield
-    except (UserError, Interrupted) as error:
-        # the console gets this line from the command line, after the log is closed
-        sys.stdout.flush()
-        # an earlier log is log.txt, the later ones have the time behind it
-        latest = max(Path(folder).glob(f"{LOG}*"), default=None)
-        if latest is not None:
-            with suppress(OSError), latest.open("a", encoding="utf-8", errors="replace") as log:
-                kind = "error: " if isinstance(error, UserError) else ""
-                log.write(f"{kind}{error}\n")
-        raise
-    finally:
-        log_and_console = sys.stdout
-        sys.stdout, sys.stderr = output, errors
-        log_and_console.flush()
+        with errors_logged():
+            try:
+                yield
+            except (UserError, Interrupted) as error:
+                # the screen gets this line from the command line, after the log is closed
+                log_only(f"{'error: ' if isinstance(error, UserError) else ''}{error}")
+                raise

@@ -9,6 +9,8 @@ from typing import Any
 
 from dassl.engine import TrainerX
 
+from vtclip.screen import warn
+
 
 class Scalars(TrainerX):
     """Overrides the writer of Dassl's trainers: a full disk ends its files, and not the run."""
@@ -52,7 +54,7 @@ class Scalars(TrainerX):
             write(*arguments)
         except OSError as error:
             self._writer = None
-            print(
+            warn(
                 f"{self.output_dir}: TensorBoard's files could not be written "
                 f"({error.strerror}); the run goes on without them"
             )

@@ -57,4 +57,4 @@ def test_a_result_says_what_the_lists_share(
     # of the 8 validation images of each class, few shots take 4
     assert read_result(tmp_path / "run" / "result.json").overlap["train"] == 1
     assert read_result(tmp_path / "run" / "result.json").overlap["val"] > 0
-    assert "Warning: 1 image of train in test too" in capsys.readouterr().out
+    assert "Warning: 1 image of train in test too" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from vtclip.backbones.pretrained import (
     remembered_sha256,
 )
 from vtclip.backbones.registry import Activation, register_backbone
+from vtclip.screen import say
 
 
 @register_backbone(*OPENAI_WEIGHTS)
@@ -38,7 +39,7 @@ def build_from_file(path: str, activation: Activation = "auto") -> Backbone:
     """
     backbone = _build(path, Path(path), activation)
     if activation == "auto" and not _is_known(Path(path)):
-        print(
+        say(
             f"{path}: not one of OpenAI's files, and weights do not tell their activation; "
             "QuickGELU is taken, as in OpenAI's models. For weights trained with GELU (open_clip's "
             "models without -quickgelu in their names) set MODEL.BACKBONE.ACTIVATION gelu."

@@ -19,6 +19,7 @@ from vtclip.backbones.torchscript_archive import (
     read_torchscript,
 )
 from vtclip.errors import UserError
+from vtclip.screen import say
 from vtclip.torch_files import UnreadableFile, load_on_cpu, unpacked_limit
 
 # what OpenAI's TorchScript archives carry beside the weights
@@ -110,7 +111,7 @@ def _unwrap(path: Path, loaded: Any) -> dict[str, Tensor]:
         loaded = {key.removeprefix(PREFIX): value for key, value in loaded.items()}
         steps.append(f"without the prefix {PREFIX!r}")
     if steps:
-        print(f"{path}: weights taken {' and '.join(steps)}.")
+        say(f"{path}: weights taken {' and '.join(steps)}.")
     return loaded
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vtclip.errors import UserError
 from vtclip.files import read_json, sha256_of_file, write_json
+from vtclip.screen import say
 from vtclip.user_folders import user_cache
 
 DIGESTS = "digests.json"
@@ -123,7 +124,7 @@ def find_or_download(name: str) -> Path:
     if theirs is not None and theirs.is_file():
         if remembered_sha256(theirs) == sha256:
             return theirs
-        print(f"{theirs}: not OpenAI's {name} (another SHA-256 than is known), not used.")
+        say(f"{theirs}: not OpenAI's {name} (another SHA-256 than is known), not used.")
     # the network's modules are slow to import, and used once a model
     from vtclip.download import download
 

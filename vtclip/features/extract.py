@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vtclip.errors import UserError
 from vtclip.features.encoding import Encoding
@@ -20,6 +19,8 @@ from vtclip.features.source import FeatureSource, MemoryFeatures
 from vtclip.features.store import CacheEntry, FeatureStore
 from vtclip.features.stored import ShardWriter, StoredFeatures
 from vtclip.image_features import Features
+from vtclip.screen import progress as shown_progress
+from vtclip.screen import say
 
 # features larger than this many bytes are announced before they go to disk, and not held in memory
 LARGE = 10**9
@@ -50,8 +51,8 @@ def image_features(
         key: how images are identified in the cache (see :func:`vtclip.features.keys.image_keys`).
         batch_size: images per batch of the encoder.
         workers: processes that read images ahead; None takes one per core, at most 8.
-        progress: show a bar on a terminal.
-        desc: the text before the bar.
+        progress: show how far it is.
+        desc: what is encoded.
 
     Raises:
         UserError: an image cannot be read, the cache cannot be written, the disk is too small, or
@@ -66,7 +67,7 @@ def image_features(
         on_the_fly = OnTheFlyFeatures(paths, encoding, batch_size, workers)
         size = on_the_fly.bytes_per_image() * len(paths)
         if size > LARGE:
-            print(f"{desc}: {size / 1e9:.1f} GB of features, encoded again in every epoch.")
+            say(f"{desc}: {size / 1e9:.1f} GB of features, encoded again in every epoch.")
             return on_the_fly
         with lost_workers_in_one_line():
             parts = [part for _, part in _encode_all(on_the_fly, progress, desc)]
@@ -101,24 +102,23 @@ def image_features(
 
 
 def _encode_all(
-    on_the_fly: OnTheFlyFeatures, progress: bool, desc: str
+    on_the_fly: OnTheFlyFeatures, shown: bool, desc: str
 ) -> Iterator[tuple[Tensor, Features]]:
     """Yield rows and features of all images, on the CPU and in the type they are kept in."""
     batches = torch.split(torch.arange(len(on_the_fly)), on_the_fly.batch_size)
-    with tqdm(total=len(on_the_fly), desc=desc, disable=None if progress else True) as bar:
+    with shown_progress(f"encoding {desc}", len(on_the_fly), "images", shown=shown) as bar:
         for rows, features in zip(batches, on_the_fly.stream(batches), strict=True):
             # exact: encode_batch has rounded to this type
             yield rows, features.to("cpu", on_the_fly.encoding.dtype)
-            bar.update(len(rows))
+            bar.advance(len(rows))
 
 
 def _check_room(entry: CacheEntry, size: int, desc: str) -> None:
     """Announce a large write, and refuse one that does not fit on the disk."""
     if size > LARGE:
-        print(
+        say(
             f"{desc}: {size / 1e9:.1f} GB of features go to {entry.folder}; "
-            "FEATURES.CACHE False encodes on the fly instead.",
-            flush=True,
+            "FEATURES.CACHE False encodes on the fly instead."
         )
     free = shutil.disk_usage(entry.folder).free
     if size > free:

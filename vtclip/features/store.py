@@ -44,6 +44,7 @@ from vtclip.features.shard_files import (
     shard_paths,
 )
 from vtclip.files import atomic_path, sha256_of_file, user_path, write_json
+from vtclip.screen import say
 from vtclip.user_folders import user_cache
 
 FORMAT = 1
@@ -99,10 +100,9 @@ class CacheEntry:
             OSError: it cannot be read.
         """
         if shard.path not in self._spoilt and sha256_of_file(shard.path) != shard.path.stem:
-            print(
+            say(
                 f"{shard.path}: damaged (it differs from its checksum), not used; its images are "
-                "encoded again.",
-                flush=True,
+                "encoded again."
             )
             self._spoilt.add(shard.path)
         return shard.path in self._spoilt
@@ -144,7 +144,7 @@ class CacheEntry:
             try:
                 self._lock.acquire(timeout=1)
             except Timeout:
-                print(f"waiting for another process that writes to {self.folder}", flush=True)
+                say(f"waiting for another process that writes to {self.folder}")
                 self._lock.acquire()
         except (OSError, NotImplementedError) as error:
             raise self._unwritable(error) from error
@@ -201,7 +201,7 @@ class CacheEntry:
         if self.is_described():
             return
         if os.path.lexists(path):
-            print(f"{path}: damaged; {set_aside(path)}, and it is written anew.", flush=True)
+            say(f"{path}: damaged; {set_aside(path)}, and it is written anew.")
         with self._saying_the_way_out():
             write_json(path, self.description)
 
