@@ -35,6 +35,7 @@ from vtclip.evaluation import evaluate
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
 from vtclip.method import MethodFacts
+from vtclip.methods.zero_shot import ensemble_texts
 from vtclip.overlap import describe_overlap, overlap_of_run
 from vtclip.prompts import templates_for
 from vtclip.protocol import optimizer_departures, resolve_epochs
@@ -45,6 +46,9 @@ from vtclip.run_record import identity_of_run, record_of_run, write_run_files
 from vtclip.schedule import build_scheduler, fused
 from vtclip.stopwatch import Stopwatch
 
+# features that were normalised in half precision
+UNIT_TOLERANCE = 0.01
+
 
 class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
     """Trains a small head, fits one in closed form, or does neither, on features of a frozen CLIP.
@@ -53,6 +57,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         schedule_by_step: advance the learning rate every step instead of every epoch.
         options: the configuration node of the method.
         provider: where features come from; its `embed_dim` is D.
+        encoded_texts: [P, K, D] of the P prompts of each class, as encoded, on `device`.
         text_features: T [K, D] of the prompts, normalised, on `device`.
         scale: CLIP's exponentiated logit scale.
         head: the module that is trained step by step, None for none.
@@ -108,6 +113,16 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         """Return all features of "train" or "val" under the test transform, and labels [N]."""
         self._require_apart(split)
         return self.data.whole(split)
+
+    def class_texts(self) -> Tensor:
+        """Return the mean over the prompts of each class [K, D], of the length it is encoded at."""
+        texts = self.encoded_texts.mean(0)
+        if (self.encoded_texts.norm(dim=-1) - 1).abs().max() < UNIT_TOLERANCE:
+            print(
+                "Note: the text features are normalised, CLIP's own are about 10 long; the recipe "
+                f"of {self.cfg.TRAINER.NAME} is for those, so its steps are too large here."
+            )
+        return texts
 
     @torch.no_grad()
     def scores(self, split: str, score: Callable[[Features], Tensor]) -> tuple[Tensor, Tensor]:
@@ -178,8 +193,9 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         )
         self.scale = self.provider.scale
         with self.stopwatch("features"):
-            texts = self.provider.text_features(self.templates, self.classnames)
-        self.text_features = texts.to(self.device)
+            texts = self.provider.encode_texts(self.templates, self.classnames)
+        self.encoded_texts = texts.to(self.device)
+        self.text_features = ensemble_texts(self.encoded_texts)
         self.search_result: Search | None = None
         self.selected_params: dict[str, float] = {}
         self.fitted: dict[str, Tensor] = {}

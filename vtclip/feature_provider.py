@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from vtclip.backbones import Backbone
 from vtclip.errors import UserError
@@ -44,8 +43,8 @@ class FeatureProvider(Protocol):
     embed_dim: int
     backbone_dim: int
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """Return text features [K, D], normalised; the normalised mean over several templates."""
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return the text features [P, K, D] of P templates, of the length they are encoded at."""
 
     def split(self, name: str) -> FeatureSource:
         """Return the features of "train", "val" or "test" under the test transform."""
@@ -85,9 +84,11 @@ class ImageProvider:
         self.embed_dim = backbone.embed_dim
         self.backbone_dim = backbone.backbone_dim
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+    @torch.no_grad()
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
-        return encode_classes(self.encoding.backbone, templates, classnames)
+        backbone = self.encoding.backbone
+        return torch.stack([_encode_in_parts(backbone, fill(t, classnames)) for t in templates])
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""
@@ -141,8 +142,8 @@ class BankProvider:
         spatial = self.bank.test.spatial_features
         self.backbone_dim: int = self.embed_dim if spatial is None else spatial.shape[2]
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """Return the bank's text features [K, D], normalised; it has no others.
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return the bank's text features [1, K, D] as stored; it has no others.
 
         Raises:
             UserError: more than one template is given.
@@ -152,7 +153,8 @@ class BankProvider:
                 "DATASET.FEATURE_BANK: holds the text features of one prompt per class; an "
                 "ensemble of prompts needs images and a backbone."
             )
-        return F.normalize(self.bank.text, dim=-1)
+        texts: Tensor = self.bank.text
+        return texts[None]
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""
@@ -162,20 +164,6 @@ class BankProvider:
     def train_views(self, count: int) -> list[FeatureSource]:
         """Return the training features once: a file of features has no augmented views."""
         return [self.split("train")]
-
-
-@torch.no_grad()
-def encode_classes(
-    backbone: Backbone, templates: Sequence[str], classnames: Sequence[str]
-) -> Tensor:
-    """Return the text features [K, D] of the classes, normalised.
-
-    Several templates are an ensemble: each is normalised, their mean too (CLIP, section 3.1.4).
-    """
-    ensemble = torch.stack(
-        [F.normalize(_encode_in_parts(backbone, fill(t, classnames)), dim=-1) for t in templates]
-    )
-    return F.normalize(ensemble.mean(0), dim=-1)
 
 
 def _encode_in_parts(backbone: Backbone, prompts: Sequence[str], at_once: int = 256) -> Tensor:

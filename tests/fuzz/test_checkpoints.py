@@ -31,7 +31,12 @@ from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-HEADS = ("VTCLIP", "CLIPAdapter", "TipAdapterF")
+HEADS = (
+    "VTCLIP",
+    "CLIPAdapter",
+    "TipAdapterF",
+    "TaskRes",
+)
 FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText")
 EPOCHS = 4
 SECONDS = 30

@@ -49,6 +49,25 @@ def test_sixteen_shots(
     assert result.selected_on == "val"
 
 
+# at one shot they reach 96.54
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        "TaskRes",
+    ],
+)
+def test_one_shot_of_class_vectors(
+    trainer: str, run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
+) -> None:
+    recipe = ("DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "-1")
+    batch = ("DATALOADER.TRAIN_X.BATCH_SIZE", "256")
+    assert run_train(*on_bank(trainer, tmp_path, *recipe, *batch, file=caltech)) == 0
+    result = read_result(tmp_path / "result.json")
+    assert result.accuracy > 96.0
+    assert result.selected_on == "last epoch"
+    assert result.trainable_parameters == 41 * 512
+
+
 def test_clip_adapter_as_published_and_tuned(
     run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
 ) -> None:
