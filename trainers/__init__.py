@@ -2,6 +2,7 @@
 
 from trainers import (
     calip,
+    clap,
     clip_adapter,
     coop,
     linear_probe,
@@ -15,6 +16,7 @@ from trainers import (
 
 __all__ = [
     "calip",
+    "clap",
     "clip_adapter",
     "coop",
     "linear_probe",

@@ -189,7 +189,9 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, TrainerX):
         """Build the features and the head with its optimizer."""
         self.cfg, self.provider = build_provider(self.cfg, self.facts, self.tokens(), self.device)
         self.data = RunFeatures(
-            *(self.cfg, self.facts, self.provider, self.device, self.stopwatch, self.drop_last)
+            *(self.cfg, self.facts, self.provider, self.device, self.stopwatch),
+            drop_last=self.drop_last,
+            pool_views=self.pool_views,
         )
         self.scale = self.provider.scale
         with self.stopwatch("features"):

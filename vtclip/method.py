@@ -36,6 +36,8 @@ class MethodFacts:
             "imagenet" (the ensemble on ImageNet, single elsewhere) or "imagenet+single" (both on
             ImageNet). TRAINER.PROMPT overrides it.
         drop_last: whether an epoch leaves out a last batch that is not full, as Dassl's does.
+        pool_views: whether each augmented view is a sample of its own; an epoch then draws as many
+            batches as one view has from all views.
         uses_shots: whether it reads training images at all.
         FITTED: the shapes of the tensors that `fit` returns, or of those in the head, by name,
             which an evaluation checks. One letter per dimension: K for classes, D for the width of
@@ -52,6 +54,7 @@ class MethodFacts:
     FITTED: ClassVar[Mapping[str, str]] = {}
     prompts: ClassVar[Literal["single", "ensemble", "imagenet", "imagenet+single"]] = "single"
     drop_last: ClassVar[bool] = True
+    pool_views: ClassVar[bool] = False
     uses_shots: ClassVar[bool] = True
     transfers: ClassVar[bool] = False
     no_transfer_reason: ClassVar[str] = ""

@@ -36,6 +36,7 @@ HEADS = (
     "CLIPAdapter",
     "TipAdapterF",
     "TaskRes",
+    "CLAP",
 )
 FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText")
 EPOCHS = 4

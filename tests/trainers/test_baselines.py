@@ -40,6 +40,8 @@ TRAINED = [
     "CLIPAdapter",
     "VTCLIP",
     "TaskRes",
+    "ZSLP",
+    "CLAP",
 ]
 FITTED = ["TipAdapter", "LinearProbe"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
@@ -246,6 +248,7 @@ def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_
         "TipAdapterF",
         "LinearProbe",
         "TaskRes",
+        "CLAP",
     ],
 )
 def test_a_method_tied_to_its_classes_refuses_others(

@@ -93,6 +93,11 @@ def test_facts_of_the_authors() -> None:
     res = protocol_of("TaskRes")
     assert (res.OPTIM.NAME, res.OPTIM.LR, res.OPTIM.WARMUP_EPOCH) == ("adam", 0.002, 1)
     assert (res.OPTIM.WEIGHT_DECAY, res.DATALOADER.TRAIN_X.BATCH_SIZE) == (5e-4, 256)
+    clap = protocol_of("CLAP")
+    assert clap == protocol_of("ZSLP")
+    assert (clap.OPTIM.NAME, clap.OPTIM.LR, clap.OPTIM.MOMENTUM) == ("sgd", 0.1, 0.9)
+    assert (clap.OPTIM.WEIGHT_DECAY, clap.OPTIM.WARMUP_EPOCH) == (0.0, 1)
+    assert (clap.DATALOADER.TRAIN_X.BATCH_SIZE, clap.FEATURES.VIEWS) == (256, 20)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,7 @@ def test_a_protocol_may_differ_on_a_dataset(dataset: str, rate: float, scale: fl
         ("CoOp", "Digits", 4, 100),
         ("CoOp", "Digits", 16, 200),
         ("CoOp", "ImageNet", 16, 50),
+        ("CLAP", "ImageNet", 1, 300),
         ("TaskRes", "ImageNet", 4, 100),
         ("TaskRes", "OxfordPets", 8, 200),
         ("VTCLIP", "OxfordPets", 2, 100),

@@ -58,7 +58,48 @@ def test_task_res_takes_the_authors_steps(
     assert built.search_result is None
 
 
-@pytest.mark.parametrize("trainer", ["TaskRes"])
+@pytest.mark.parametrize("trainer", ["ZSLP", "CLAP"])
+def test_clap_takes_the_authors_steps(
+    trainer: str, build: Build, on_bank: Arguments, tmp_path: Path, long_texts: Path
+) -> None:
+    built = build(on_bank(trainer, tmp_path, file=long_texts))
+    texts = raw_texts(long_texts)
+    train, labels = built.features("train")
+    right = (20 * cosines(train.global_features.double(), texts)).softmax(1)[range(24), labels]
+    lam = torch.stack([right[labels == k].mean() for k in range(6)])
+    steps = batches_of_training(built)
+    assert [len(y) for _, y in steps] == [8] * 6 * 3
+    weight = texts.clone().requires_grad_()
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    for number, (g, y) in enumerate(steps):
+        optimizer.param_groups[0]["lr"] = coops_rate(0.1, number // 3, 6)
+        optimizer.zero_grad()
+        distance = (lam * ((weight - texts) ** 2).sum(1)).sum() / 6
+        loss = F.cross_entropy(20 * cosines(g.double(), weight), y)
+        (loss + distance if trainer == "CLAP" else loss).backward()
+        optimizer.step()
+    assert (weight - texts).abs().max() > 0.1
+    torch.testing.assert_close(built.head.weight.double(), weight, atol=1e-5, rtol=1e-5)
+    assert built.search_result is None
+
+
+def test_lam_of_clap_is_of_all_views_and_an_epoch_draws_from_them(
+    build: Build, tmp_path: Path
+) -> None:
+    named = ("--trainer", "CLAP", "--output-dir", str(tmp_path), "--shots", "2")
+    size = ("DATALOADER.TRAIN_X.BATCH_SIZE", "64", "OPTIM.MAX_EPOCH", "2", "FEATURES.VIEWS", "5")
+    built = build([*named, *size])
+    steps = batches_of_training(built)
+    # 20 images are one batch, which 100 views fill
+    assert [len(y) for _, y in steps] == [64, 64]
+    views, labels = built.train_views(5)
+    of_views = [built.scale * cosines(v.global_features, built.texts) for v in views]
+    right = torch.stack([logits.softmax(1)[range(20), labels] for logits in of_views])
+    expected = torch.stack([right[:, labels == k].mean() for k in range(10)])
+    torch.testing.assert_close(built.strengths, expected)
+
+
+@pytest.mark.parametrize("trainer", ["TaskRes", "ZSLP", "CLAP"])
 def test_class_vectors_start_as_zero_shot_clip(
     trainer: str, build: Build, on_bank: Arguments, tmp_path: Path, long_texts: Path
 ) -> None:
@@ -68,7 +109,7 @@ def test_class_vectors_start_as_zero_shot_clip(
     torch.testing.assert_close(built.logits(features), expected)
 
 
-@pytest.mark.parametrize("trainer", ["TaskRes"])
+@pytest.mark.parametrize("trainer", ["TaskRes", "CLAP"])
 def test_normalised_texts_are_said_to_be_other_than_those_of_the_recipe(
     trainer: str, build: Build, on_bank: Arguments, tmp_path: Path, long_texts: Path, capsys: Any
 ) -> None:
