@@ -38,7 +38,13 @@ HEADS = (
     "TaskRes",
     "CLAP",
 )
-FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText")
+FITS = (
+    "LinearProbe",
+    "TipAdapter",
+    "ProKeR",
+    "SSText",
+    "LPPlusPlus",
+)
 EPOCHS = 4
 SECONDS = 30
 

@@ -33,6 +33,7 @@ SEARCHES = {
     "CLIPAdapter": {"ratio"},
     "LinearProbe": {"C"},
     "CALIP": {"b2", "b3"},
+    "LPPlusPlus": {"epoch"},
     "VTCLIP": {"clip_logit_weight"},
 }
 TRAINED = [
@@ -43,7 +44,11 @@ TRAINED = [
     "ZSLP",
     "CLAP",
 ]
-FITTED = ["TipAdapter", "LinearProbe"]
+FITTED = [
+    "TipAdapter",
+    "LinearProbe",
+    "LPPlusPlus",
+]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
@@ -249,6 +254,7 @@ def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_
         "LinearProbe",
         "TaskRes",
         "CLAP",
+        "LPPlusPlus",
     ],
 )
 def test_a_method_tied_to_its_classes_refuses_others(

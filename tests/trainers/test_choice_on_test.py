@@ -30,6 +30,7 @@ CHOOSERS = [
     ["TipAdapterF"],
     ["LinearProbe"],
     ["CALIP"],
+    ["LPPlusPlus"],
     ["VTCLIP", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"],
     ["VTCLIP", "TEST.FINAL_MODEL", "best_val"],
 ]

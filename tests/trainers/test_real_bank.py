@@ -35,6 +35,7 @@ def test_zero_shot_is_exact(run_train, on_bank: Arguments, caltech: Path, tmp_pa
         ("TipAdapterF", 96.0),
         ("LinearProbe", 96.5),
         ("ProKeR", 96.0),
+        ("LPPlusPlus", 97.0),
     ],
 )
 def test_sixteen_shots(

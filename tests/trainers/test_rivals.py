@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vtclip.methods.lp_plus_plus import Descent
+
 from .conftest import Arguments, Build
 from .test_baselines import batches_of_training
 
@@ -97,6 +99,24 @@ def test_lam_of_clap_is_of_all_views_and_an_epoch_draws_from_them(
     right = torch.stack([logits.softmax(1)[range(20), labels] for logits in of_views])
     expected = torch.stack([right[:, labels == k].mean() for k in range(10)])
     torch.testing.assert_close(built.strengths, expected)
+
+
+def test_lp_plus_plus_keeps_the_epoch_of_validation(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    built = build(on_bank("LPPlusPlus", tmp_path, "TRAINER.LPPLUSPLUS.EPOCHS", "40"))
+    built.train()
+    found = built.search()
+    assert found.grid["epoch"] == list(range(1, 41))
+    train, labels = built.features("train")
+    g = F.normalize(train.global_features, dim=1)
+    state = Descent(g, labels, built.text_features).at(int(found.chosen["epoch"]))
+    for name, value in built.fitted.items():
+        torch.testing.assert_close(value, getattr(state, name))
+    val, val_labels = built.features("val")
+    right = built.logits(val).argmax(dim=1) == val_labels
+    assert found.accuracy == pytest.approx(100 * right.float().mean().item())
+    assert built.trainable_parameters == 6 * 16 + 6 + 6
 
 
 @pytest.mark.parametrize("trainer", ["TaskRes", "ZSLP", "CLAP"])
