@@ -27,6 +27,8 @@ def test_auto_is_the_ensemble_on_imagenet_alone() -> None:
     assert templates_for("imagenet", "ImageNet", TEMPLATES["ImageNet"]) == ENSEMBLE
     assert templates_for("imagenet", "OxfordPets", "x {}") == ("x {}",)
     assert templates_for("single", "ImageNet", "x {}") == ("x {}",)
+    assert templates_for("imagenet+single", "ImageNet", "x {}") == (*ENSEMBLE, "x {}")
+    assert templates_for("imagenet+single", "OxfordPets", "x {}") == ("x {}",)
 
 
 @pytest.mark.parametrize("template", ["no place", "{} and {}", "{name}", "{} {0}"])

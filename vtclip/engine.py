@@ -38,6 +38,7 @@ from vtclip.features import Features
 from vtclip.features.images import lost_workers_in_one_line
 from vtclip.interruption import raise_if_received
 from vtclip.method import MethodFacts
+from vtclip.methods.zero_shot import ensemble_texts
 from vtclip.overlap import describe_overlap, overlap_of_run
 from vtclip.predictions import remove_predictions
 from vtclip.prompts import templates_for
@@ -66,6 +67,9 @@ from vtclip.schedule import build_scheduler, fused
 from vtclip.screen import epochs_progress, say, warn
 from vtclip.stopwatch import Stopwatch
 
+# features that were normalised in half precision
+UNIT_TOLERANCE = 0.01
+
 
 class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
     """Trains a small head, fits one in closed form, or does neither, on features of a frozen CLIP.
@@ -74,6 +78,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         schedule_by_step: advance the learning rate every step instead of every epoch.
         options: the configuration node of the method.
         provider: where features come from; its `embed_dim` is D.
+        encoded_texts: [P, K, D] of the P prompts of each class, as encoded, on `device`.
         text_features: T [K, D] of the prompts, normalised, on `device`.
         scale: CLIP's exponentiated logit scale.
         head: the module that is trained step by step, None for none.
@@ -165,6 +170,16 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         """Return all features of "train" or "val" under the test transform, and labels [N]."""
         self._require_apart(split)
         return self.data.whole(split)
+
+    def class_texts(self) -> Tensor:
+        """Return the mean over the prompts of each class [K, D], of the length it is encoded at."""
+        texts = self.encoded_texts.mean(0)
+        if (self.encoded_texts.norm(dim=-1) - 1).abs().max() < UNIT_TOLERANCE:
+            print(
+                "Note: the text features are normalised, CLIP's own are about 10 long; the recipe "
+                f"of {self.cfg.TRAINER.NAME} is for those, so its steps are too large here."
+            )
+        return texts
 
     @torch.no_grad()
     def scores(self, split: str, score: Callable[[Features], Tensor]) -> tuple[Tensor, Tensor]:
@@ -267,12 +282,15 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         """Build the features and the head with its optimizer."""
         self.cfg, self.provider = build_provider(self.cfg, self.facts, self.tokens(), self.device)
         self.data = RunFeatures(
-            *(self.cfg, self.facts, self.provider, self.device, self.stopwatch, self.drop_last)
+            *(self.cfg, self.facts, self.provider, self.device, self.stopwatch),
+            drop_last=self.drop_last,
+            pool_views=self.pool_views,
         )
         self.scale = self.provider.scale
         with self.stopwatch("features"):
-            texts = self.provider.text_features(self.templates, self.classnames)
-        self.text_features = texts.to(self.device)
+            texts = self.provider.encode_texts(self.templates, self.classnames)
+        self.encoded_texts = texts.to(self.device)
+        self.text_features = ensemble_texts(self.encoded_texts)
         self.search_result: Search | None = None
         self.selected_params: dict[str, float] = {}
         self.fitted: dict[str, Tensor] = {}

@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from vtclip.backbones import Backbone
 from vtclip.errors import UserError
@@ -47,8 +46,8 @@ class FeatureProvider(Protocol):
     embed_dim: int
     backbone_dim: int
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """Return text features [K, D], normalised; the normalised mean over several templates."""
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return the text features [P, K, D] of P templates, of the length they are encoded at."""
 
     def split(self, name: str) -> FeatureSource:
         """Return the features of "train", "val" or "test" under the test transform."""
@@ -89,9 +88,11 @@ class ImageProvider:
         self.backbone_dim = backbone.backbone_dim
         self.precision: str = self.encoding.precision
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+    @torch.no_grad()
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
-        return encode_classes(self.encoding.backbone, templates, classnames)
+        backbone = self.encoding.backbone
+        return torch.stack([_encode_in_parts(backbone, fill(t, classnames)) for t in templates])
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""
@@ -150,8 +151,8 @@ class BankProvider:
         # whatever they were computed in, they are float32 in the file
         self.precision: str = "fp32"
 
-    def text_features(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
-        """Return the bank's text features [K, D], normalised; it has no others.
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Return the bank's text features [1, K, D] as stored; it has no others.
 
         Raises:
             UserError: more than one template is given.
@@ -161,7 +162,8 @@ class BankProvider:
                 "DATASET.FEATURE_BANK: holds the text features of one prompt per class; an "
                 "ensemble of prompts needs images and a backbone."
             )
-        return F.normalize(self.bank.text, dim=-1)
+        texts: Tensor = self.bank.text
+        return texts[None]
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""
@@ -171,20 +173,6 @@ class BankProvider:
     def train_views(self, count: int) -> list[FeatureSource]:
         """Return the training features once: a file of features has no augmented views."""
         return [self.split("train")]
-
-
-@torch.no_grad()
-def encode_classes(
-    backbone: Backbone, templates: Sequence[str], classnames: Sequence[str]
-) -> Tensor:
-    """Return the text features [K, D] of the classes, normalised.
-
-    Several templates are an ensemble: each is normalised, their mean too (CLIP, section 3.1.4).
-    """
-    ensemble = torch.stack(
-        [F.normalize(_encode_in_parts(backbone, fill(t, classnames)), dim=-1) for t in templates]
-    )
-    return F.normalize(ensemble.mean(0), dim=-1)
 
 
 def _encode_in_parts(backbone: Backbone, prompts: Sequence[str], at_once: int = 256) -> Tensor:

@@ -31,9 +31,13 @@ class MethodFacts:
         OPTIONS: its configuration keys, TRAINER.<option_node>.<name>.
         PROTOCOL: the values of other configuration keys in its published recipe, by dotted key
             (optimiser, batch size, augmentation). What it does not name is CoOp's.
+        PROTOCOL_ON: what differs from PROTOCOL on a dataset, by DATASET.NAME.
         prompts: the prompts of its publication: "single" (the dataset's template), "ensemble", or
-            "imagenet" (the ensemble on ImageNet, single elsewhere). TRAINER.PROMPT overrides it.
+            "imagenet" (the ensemble on ImageNet, single elsewhere) or "imagenet+single" (both on
+            ImageNet). TRAINER.PROMPT overrides it.
         drop_last: whether an epoch leaves out a last batch that is not full, as Dassl's does.
+        pool_views: whether each augmented view is a sample of its own; an epoch then draws as many
+            batches as one view has from all views.
         uses_shots: whether it reads training images at all.
         FITTED: the shapes of the tensors that `fit` returns, or of those in the head, by name,
             which an evaluation checks. One letter per dimension: K for classes, D for the width of
@@ -46,9 +50,11 @@ class MethodFacts:
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
     PROTOCOL: ClassVar[Mapping[str, Any]] = {}
+    PROTOCOL_ON: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     FITTED: ClassVar[Mapping[str, str]] = {}
-    prompts: ClassVar[Literal["single", "ensemble", "imagenet"]] = "single"
+    prompts: ClassVar[Literal["single", "ensemble", "imagenet", "imagenet+single"]] = "single"
     drop_last: ClassVar[bool] = True
+    pool_views: ClassVar[bool] = False
     uses_shots: ClassVar[bool] = True
     transfers: ClassVar[bool] = False
     no_transfer_reason: ClassVar[str] = ""

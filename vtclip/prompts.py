@@ -60,10 +60,13 @@ def templates_for(kind: str, dataset: str, template: str) -> tuple[str, ...]:
 
     Args:
         kind: "single" (the dataset's own), "ensemble", or "imagenet": the ensemble on ImageNet, as
-            Tip-Adapter has it, and single elsewhere, as CoOp has it.
+            Tip-Adapter has it, and single elsewhere, as CoOp has it; "imagenet+single" adds the
+            dataset's own to the ensemble, as TaskRes has it.
         dataset: DATASET.NAME.
         template: the dataset's own.
     """
+    if kind == "imagenet+single":
+        return (*ENSEMBLE, template) if dataset == "ImageNet" else (template,)
     ensemble = kind == "ensemble" or (kind == "imagenet" and dataset == "ImageNet")
     return ensemble_for(dataset, template) if ensemble else (template,)
 

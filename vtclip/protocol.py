@@ -41,9 +41,9 @@ EVALUATION_KEYS = {
 }  # fmt: skip
 
 
-def protocol_values(method: type[MethodFacts]) -> dict[str, Any]:
-    """Return the values of a method's protocol by dotted key."""
-    return {**COMMON, **method.PROTOCOL}
+def protocol_values(method: type[MethodFacts], dataset: str = "") -> dict[str, Any]:
+    """Return the values of a method's protocol on a dataset (DATASET.NAME) by dotted key."""
+    return {**COMMON, **method.PROTOCOL, **method.PROTOCOL_ON.get(dataset, {})}
 
 
 def optimizer_departures(cfg: CfgNode, method: type[MethodFacts]) -> list[str]:
@@ -51,7 +51,7 @@ def optimizer_departures(cfg: CfgNode, method: type[MethodFacts]) -> list[str]:
     values = flatten(cfg)
     return [
         f"{key}: {values[key]}, where the protocol of {method.__name__} has {value}"
-        for key, value in protocol_values(method).items()
+        for key, value in protocol_values(method, cfg.DATASET.NAME).items()
         if key.startswith("OPTIM.") and key != "OPTIM.MAX_EPOCH" and values[key] != value
     ]
 

@@ -125,7 +125,8 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
 
     shipped = dataset_file is not None and dataset_file.parent.resolve() == configs / "datasets"
     embedded = dataset_file is not None and not arguments.dataset_file
-    protocol = _defaults(method, dataset_values if shipped else {}, embedded)
+    dataset = str(named.get("DATASET.NAME") or dataset_values.get("DATASET.NAME", ""))
+    protocol = _defaults(method, dataset, dataset_values if shipped else {}, embedded)
     cfg = protocol.clone()
     merge_values(cfg, method_values, f"{arguments.method_file}: ")
     # which augmentations keep the labels depends on the dataset: its file comes last
@@ -182,14 +183,14 @@ def _method(name: str) -> type[MethodFacts]:
 
 
 def _defaults(
-    method: type[MethodFacts], dataset_values: Mapping[str, Any], embedded: bool
+    method: type[MethodFacts], dataset: str, dataset_values: Mapping[str, Any], embedded: bool
 ) -> CfgNode:
     """Return the configuration of a run of which a user has changed nothing."""
     from dassl.config import get_cfg_default
 
     cfg = get_cfg_default()
     extend_cfg(cfg)
-    merge_values(cfg, {**protocol_values(method), **dataset_values})
+    merge_values(cfg, {**protocol_values(method, dataset), **dataset_values})
     cfg.MODEL.BACKBONE.NAME = DEFAULT_BACKBONE
     cfg.TRAINER.NAME = method.__name__
     if embedded:

@@ -35,7 +35,7 @@ class RunFeatures:
         provider: where features come from.
         device: where features are needed.
         stopwatch: its part "features" counts the time spent here.
-        drop_last: of the training batches (see :class:`vtclip.method.MethodFacts`).
+        drop_last, pool_views: of the training batches (see :class:`vtclip.method.MethodFacts`).
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class RunFeatures:
         device: torch.device,
         stopwatch: Stopwatch,
         drop_last: bool = True,
+        pool_views: bool = False,
     ) -> None:
         self._cfg = cfg
         self._facts = facts
         self._provider = provider
         self._device = device
         self._clock = stopwatch
-        self._drop_last = drop_last
+        self._batching = {"drop_last": drop_last, "pool_views": pool_views}
 
     def require(self, split: str) -> None:
         """Check that a split has images, and that this run may read them.
@@ -115,9 +116,7 @@ class RunFeatures:
                 return FeatureLoader([source], self.labels(split), loaders.TEST.BATCH_SIZE)
             sources = self._provider.train_views(self._cfg.FEATURES.VIEWS)
         size = loaders.TRAIN_X.BATCH_SIZE
-        return FeatureLoader(
-            sources, self.labels(split), size, shuffle=True, drop_last=self._drop_last
-        )
+        return FeatureLoader(sources, self.labels(split), size, shuffle=True, **self._batching)
 
     def _fetch_all(self, source: FeatureSource) -> Features:
         return source.fetch(torch.arange(len(source))).to(self._device)

@@ -68,6 +68,30 @@ def test_views_are_drawn_after_the_order_anew_each_epoch() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize(("views", "sizes"), [(1, [4, 4, 2]), (3, [4, 4, 4])])
+def test_a_pool_of_views_is_drawn_from_without_putting_back(views: int, sizes: list[int]) -> None:
+    loader = FeatureLoader([numbered(v) for v in range(views)], LABELS, 4, pool_views=True)
+    torch.manual_seed(7)
+    batches = list(loader)
+    assert [len(batch["label"]) for batch in batches] == sizes
+    torch.manual_seed(7)
+    drawn = torch.randperm(views * N)[: sum(sizes)]
+    values = torch.cat([batch["features"].global_features[:, 0] for batch in batches]).long()
+    # image i of view v has the features i + 100 v
+    assert values.tolist() == [int(d) % N + 100 * (int(d) // N) for d in drawn]
+    assert torch.cat([b["index"] for b in batches]).equal(values % 100)
+    assert torch.cat([b["label"] for b in batches]).equal(values % 100 * 3)
+
+
+def test_a_pool_of_views_drops_the_batch_that_one_view_does_not_fill() -> None:
+    pool = [numbered(v) for v in range(3)]
+    loader = FeatureLoader(pool, LABELS, 4, drop_last=True, pool_views=True)
+    assert [len(batch["label"]) for batch in loader] == [4, 4]
+    # fewer images than a batch holds: one batch, filled from all views
+    loader = FeatureLoader(pool, LABELS, 16, drop_last=True, pool_views=True)
+    assert [len(batch["label"]) for batch in loader] == [16]
+
+
 def test_without_shuffle_nothing_is_drawn_and_the_order_is_the_list() -> None:
     before = torch.get_rng_state()
     assert rows_of(FeatureLoader([numbered()], LABELS, 4)).tolist() == list(range(N))

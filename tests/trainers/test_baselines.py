@@ -34,11 +34,12 @@ SEARCHES = {
     "LinearProbe": {"C"},
     "CALIP": {"b2", "b3"},
     "GDA": {"alpha"},
+    "LPPlusPlus": {"epoch"},
     "P0": {"candidate", "rate", "lam"},
     "VTCLIP": {"clip_logit_weight"},
 }
-TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0"]
-FITTED = ["TipAdapter", "LinearProbe", "GDA"]
+TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0", "TaskRes", "ZSLP", "CLAP"]
+FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
@@ -68,7 +69,7 @@ def test_test_labels_change_no_choice(
     assert all(first[key].equal(second[key]) for key in first | second)
 
 
-@pytest.mark.parametrize("trainer", [*SEARCHES, "ZeroshotCLIP", "RLA"])
+@pytest.mark.parametrize("trainer", sorted({*SEARCHES, *TRAINED, "ZeroshotCLIP"}))
 def test_evaluation_gives_the_same_accuracy(
     trainer: str, run_train, on_bank: Arguments, tmp_path: Path
 ) -> None:
@@ -236,7 +237,17 @@ def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_
     torch.testing.assert_close(built.logits(features), expected)
 
 
-@pytest.mark.parametrize("trainer", ["TipAdapter", "TipAdapterF", "LinearProbe"])
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        "TipAdapter",
+        "TipAdapterF",
+        "LinearProbe",
+        "TaskRes",
+        "CLAP",
+        "LPPlusPlus",
+    ],
+)
 def test_a_method_tied_to_its_classes_refuses_others(
     trainer: str, run_train, on_bank: Arguments, tmp_path: Path, capsys
 ) -> None:

@@ -32,6 +32,7 @@ CHOOSERS = [
     ["CALIP"],
     ["GDA"],
     ["P0"],
+    ["LPPlusPlus"],
     ["VTCLIP", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"],
     ["VTCLIP", "TEST.FINAL_MODEL", "best_val"],
 ]

@@ -14,7 +14,8 @@ from vtclip import config
 from vtclip.config.check import domains
 from vtclip.errors import UserError
 from vtclip.method import registered_methods
-from vtclip.protocol import protocol_values, run_settings
+from vtclip.protocol import optimizer_departures, protocol_values, run_settings
+from vtclip.run_config import RunArguments, RunPlan, plan_run
 
 from ..conftest import ROOT
 
@@ -89,6 +90,34 @@ def test_facts_of_the_authors() -> None:
     tip = protocol_of("TipAdapterF")
     assert (tip.OPTIM.NAME, tip.OPTIM.LR, tip.OPTIM.WARMUP_EPOCH) == ("adamw", 0.001, -1)
     assert (tip.DATALOADER.TRAIN_X.BATCH_SIZE, tip.INPUT.RRCROP_SCALE) == (256, (0.5, 1.0))
+    res = protocol_of("TaskRes")
+    assert (res.OPTIM.NAME, res.OPTIM.LR, res.OPTIM.WARMUP_EPOCH) == ("adam", 0.002, 1)
+    assert (res.OPTIM.WEIGHT_DECAY, res.DATALOADER.TRAIN_X.BATCH_SIZE) == (5e-4, 256)
+    clap = protocol_of("CLAP")
+    assert clap == protocol_of("ZSLP")
+    assert (clap.OPTIM.NAME, clap.OPTIM.LR, clap.OPTIM.MOMENTUM) == ("sgd", 0.1, 0.9)
+    assert (clap.OPTIM.WEIGHT_DECAY, clap.OPTIM.WARMUP_EPOCH) == (0.0, 1)
+    assert (clap.DATALOADER.TRAIN_X.BATCH_SIZE, clap.FEATURES.VIEWS) == (256, 20)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "rate", "scale"),
+    [("imagenet", 2e-4, 0.5), ("oxford_flowers", 2e-3, 1.0), ("dtd", 2e-3, 0.5)],
+)
+def test_a_protocol_may_differ_on_a_dataset(dataset: str, rate: float, scale: float, capsys):
+    def plan(*options: str) -> RunPlan:
+        file = str(CONFIGS / "datasets" / f"{dataset}.yaml")
+        arguments = RunArguments(trainer="TaskRes", dataset_file=file, shots=1, options=options)
+        return plan_run(arguments, CONFIGS)
+
+    as_published = plan()
+    cfg = as_published.cfg
+    assert (rate, scale) == (cfg.OPTIM.LR, cfg.TRAINER.TASKRES.RESIDUAL_SCALE)
+    assert as_published.folder.name == "tiny_1shots"
+    assert optimizer_departures(cfg, registered_methods()["TaskRes"]) == []
+    changed = plan("OPTIM.LR", "0.5", "TRAINER.TASKRES.RESIDUAL_SCALE", "0.7")
+    assert "LR=0.5" in changed.folder.name and "RESIDUAL_SCALE=0.7" in changed.folder.name
+    assert str(rate) in optimizer_departures(changed.cfg, registered_methods()["TaskRes"])[0]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +127,9 @@ def test_facts_of_the_authors() -> None:
         ("CoOp", "Digits", 4, 100),
         ("CoOp", "Digits", 16, 200),
         ("CoOp", "ImageNet", 16, 50),
+        ("CLAP", "ImageNet", 1, 300),
+        ("TaskRes", "ImageNet", 4, 100),
+        ("TaskRes", "OxfordPets", 8, 200),
         ("VTCLIP", "OxfordPets", 2, 100),
         ("VTCLIP", "OxfordPets", -1, 200),
         ("TipAdapterF", "EuroSAT", 2, 100),

@@ -31,7 +31,8 @@ class FeatureLoader:
     """Iterate a list of images in batches, like a DataLoader.
 
     Each epoch draws from torch's global generator: first the order (`torch.randperm(N)`, only with
-    `shuffle`), then one view per image (`torch.randint(V, (N,))`, only with several views).
+    `shuffle`), then one view per image (`torch.randint(V, (N,))`, only with several views). With
+    `pool_views` it draws `torch.randperm(V N)` alone: number i is image i % N in view i // N.
 
     Args:
         views: V sources of the same N images; with several, one of them is drawn at random per
@@ -40,6 +41,8 @@ class FeatureLoader:
         batch_size: images per batch.
         shuffle: a new order each epoch.
         drop_last: leave out a last batch that is not full, unless it is the only one.
+        pool_views: draw from all views of all images, without putting back, as many batches as
+            one view has; they are full where there are enough views. Implies `shuffle`.
 
     Raises:
         ValueError: no view, a batch size below 1, or views and labels of different lengths.
@@ -53,6 +56,7 @@ class FeatureLoader:
         *,
         shuffle: bool = False,
         drop_last: bool = False,
+        pool_views: bool = False,
     ) -> None:
         if not views:
             raise ValueError("a loader needs at least one view")
@@ -66,6 +70,7 @@ class FeatureLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last and len(labels) >= batch_size
+        self.pool_views = pool_views
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
@@ -75,20 +80,29 @@ class FeatureLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
-        count = len(self.labels)
-        order = torch.randperm(count) if self.shuffle else torch.arange(count)
+        order, views = self._draw()
         batches = list(torch.split(order, self.batch_size))[: len(self)]
-        for rows, features in zip(batches, self._features(batches), strict=True):
+        for rows, features in zip(batches, self._features(batches, views), strict=True):
             yield {
                 "features": features,
                 "label": self.labels[rows.to(self.labels.device)],
                 "index": rows,
             }
 
-    def _features(self, batches: Sequence[Tensor]) -> Iterator[Features]:
-        if len(self.views) > 1:
-            drawn = torch.randint(len(self.views), (len(self.labels),))
-            return (fetch_grouped(self.views, drawn[rows], rows) for rows in batches)
+    def _draw(self) -> tuple[Tensor, Tensor | None]:
+        """Return the rows of an epoch in their order, and the view of each; None for one view."""
+        count, several = len(self.labels), len(self.views) > 1
+        if self.pool_views:
+            drawn = torch.randperm(count * len(self.views))
+            return drawn % count, drawn // count if several else None
+        order = torch.randperm(count) if self.shuffle else torch.arange(count)
+        return order, torch.randint(len(self.views), (count,))[order] if several else None
+
+    def _features(self, batches: Sequence[Tensor], views: Tensor | None) -> Iterator[Features]:
+        if views is not None:
+            groups = torch.split(views, self.batch_size)
+            pairs = zip(groups, batches, strict=False)
+            return (fetch_grouped(self.views, group, rows) for group, rows in pairs)
         view = self.views[0]
         if isinstance(view, _Streams):
             return view.stream(batches)

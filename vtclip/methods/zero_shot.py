@@ -18,3 +18,11 @@ def cosine_logits(global_features: Tensor, text_features: Tensor, scale: float) 
         Logits [B, K].
     """
     return scale * F.normalize(global_features, dim=-1) @ F.normalize(text_features, dim=-1).T
+
+
+def ensemble_texts(encoded: Tensor) -> Tensor:
+    """Return the text features [K, D] of the classes, normalised, from all prompts [P, K, D].
+
+    Each prompt is normalised, and so is their mean (CLIP, section 3.1.4).
+    """
+    return F.normalize(F.normalize(encoded, dim=-1).mean(0), dim=-1)
