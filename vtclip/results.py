@@ -51,12 +51,14 @@ class Search:
         grid: the values tried, by name.
         chosen: the values taken, by name.
         accuracy: of the values taken, on that split, in percent.
+        tied: how many points of the grid were the most accurate there.
     """
 
     split: str
     grid: dict[str, list[float]]
     chosen: dict[str, float]
     accuracy: float
+    tied: int = 1
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ EXPECTED_OF_SEARCH: dict[str, Expectation] = {
     "grid": mapping_of(list_of(NUMBER)),
     "chosen": mapping_of(NUMBER),
     "accuracy": PERCENTAGE,
+    "tied": whole_number(1),
 }
 
 
