@@ -49,8 +49,8 @@ def test_sixteen_shots(
     assert result.selected_on == "val"
 
 
-# the most accurate point of the lowest cross-entropy has alpha 50 at 1 shot; such points reach 94.52,
-# 94.04 and 94.81 in this order
+# the most accurate point of the lowest cross-entropy has alpha 50 at 1 shot; such points reach
+# 94.52, 94.04 and 94.81 in this order
 @pytest.mark.parametrize(
     ("trainer", "shots", "tied", "at_least"),
     [("TipAdapter", 1, 148, 95.15), ("TipAdapter", 8, 63, 95.39), ("ProKeR", 1, 61, 95.39)],
