@@ -144,6 +144,7 @@ def test_round_trip_keeps_every_digit(tmp_path: Path) -> None:
         ({"temperature": TEMPERATURE | {"reason": None}}, "temperature is"),
         ({"search": []}, r"search is \[\], not an object or null"),
         ({"search": {"grid": {}}}, "lacks search.split, lacks search.chosen"),
+        ({"search": SEARCH | {"tied": 0}}, "search.tied is 0"),
         ({"search": SEARCH | {"accuracy": 912}}, "search.accuracy is 912, not a percentage"),
         ({"search": SEARCH | {"grid": {"alpha": 1.0}}}, "search.grid is"),
         ({"search": SEARCH | {"chosen": {"alpha": None}}}, "search.chosen is"),

@@ -51,7 +51,10 @@ class CLIPAdapter(FrozenCLIPTrainer):
         g = features.global_features
         adapted = self.head(g)
         return grid_search(
-            lambda ratio: self._match(g, adapted, ratio), labels, grid={"ratio": RATIOS}
+            lambda ratio: self._match(g, adapted, ratio),
+            labels,
+            grid={"ratio": RATIOS},
+            zero_shot=cosine_logits(g, self.text_features, self.scale),
         )
 
     def _match(self, g: Tensor, adapted: Tensor, ratio: float) -> Tensor:

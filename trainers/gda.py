@@ -49,7 +49,10 @@ class GDA(FrozenCLIPTrainer):
         features, labels = self.features("val")
         zero_shot, gaussian = self._parts(features)
         return grid_search(
-            lambda alpha: zero_shot + alpha * gaussian, labels, grid={"alpha": ALPHAS}
+            lambda alpha: zero_shot + alpha * gaussian,
+            labels,
+            grid={"alpha": ALPHAS},
+            zero_shot=zero_shot,
         )
 
     def _parts(self, features: Features) -> tuple[Tensor, Tensor]:

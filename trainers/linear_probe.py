@@ -37,11 +37,13 @@ class LinearProbe(FrozenCLIPTrainer):
             return 100.0 * int(correct.sum()) / len(val_labels)
 
         found = bisect_strength(accuracy)
+        tried = [accuracy(C) for C in found.tried]
         self._found = Search(
             split="val",
             grid={"C": found.tried},
             chosen={"C": found.chosen},
             accuracy=found.accuracy,
+            tied=tried.count(max(tried)),
         )
         weight, bias = fits(found.chosen)
         self.trainable_parameters = weight.numel() + bias.numel()

@@ -51,6 +51,7 @@ class ProKeR(FrozenCLIPTrainer):
             ),
             val_labels,
             grid={"beta": BETAS, "lam": LAMBDAS},
+            zero_shot=self.scale * zero_shot,
         )
         return {"support": support, "correction": solve(**self._found.chosen)}
 

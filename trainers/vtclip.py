@@ -132,6 +132,7 @@ class VTCLIP(FrozenCLIPTrainer):
             lambda clip_logit_weight: torch.lerp(guided, zero_shot, clip_logit_weight),
             labels,
             grid={"clip_logit_weight": WEIGHTS},
+            zero_shot=zero_shot,
         )
 
     def attention(self, features: Features, layer: int = -1) -> Tensor:

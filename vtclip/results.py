@@ -55,12 +55,15 @@ class Search:
         grid: the values tried, by name.
         chosen: the values taken, by name.
         accuracy: of the values taken, on that split, in percent.
+        tied: how many points of the grid were the most accurate there; None in results of earlier
+            versions.
     """
 
     split: str
     grid: dict[str, list[float]]
     chosen: dict[str, float]
     accuracy: float
+    tied: int | None = None
 
 
 @dataclass(frozen=True)
@@ -231,11 +234,13 @@ EXPECTED: dict[str, Expectation] = {
 }
 # what earlier versions did not write
 ADDED = {"ece": None, "nll": None, "temperature": None}
+ADDED_TO_SEARCH = {"tied": None}
 EXPECTED_OF_SEARCH: dict[str, Expectation] = {
     "split": NAME,
     "grid": mapping_of(list_of(NUMBER)),
     "chosen": mapping_of(NUMBER),
     "accuracy": PERCENTAGE,
+    "tied": or_null(whole_number(1)),
 }
 
 
@@ -266,6 +271,8 @@ def read_result(path: Path) -> Result:
             f"{path}: a result of schema {found}, not of schema {SCHEMA}; run the seed again."
         )
     raw = ADDED | raw
+    if isinstance(raw.get("search"), dict):
+        raw["search"] = ADDED_TO_SEARCH | raw["search"]
     problems = _problems(raw, EXPECTED) or _contradictions(raw)
     if problems:
         more = f" and {len(problems) - 4} more problems" if len(problems) > 4 else ""

@@ -16,8 +16,7 @@ from datasets.split import read_split
 from vtclip.backbones import Backbone, PromptLearningBackbone, available_backbones, build_backbone
 from vtclip.config import extend_cfg
 from vtclip.errors import UserError
-from vtclip.feature_provider import encode_classes
-from vtclip.methods.zero_shot import cosine_logits
+from vtclip.methods.zero_shot import cosine_logits, ensemble_texts
 from vtclip.plugins import import_modules
 from vtclip.preprocessing import resolve_preprocessing, transform_of
 
@@ -202,7 +201,8 @@ def test_zero_shot_on_every_fiftieth_test_image(bridge: Backbone, real_data: Pat
     folder = real_data / "caltech-101"
     lists = read_split(folder / "split_zhou_Caltech101.json", "101_ObjectCategories/")
     names = dict(sorted((item.label, item.classname) for item in lists.test))
-    texts = encode_classes(bridge, ["a photo of a {}."], list(names.values()))
+    encoded = bridge.encode_text([f"a photo of a {name}." for name in names.values()])
+    texts = ensemble_texts(encoded[None])
     cfg = get_cfg_default()
     extend_cfg(cfg)
     cfg.INPUT.TRANSFORMS = ("normalize",)

@@ -149,9 +149,9 @@ def test_results_with_other_values(runs: Path, changes: dict[str, Any]) -> None:
 
 
 @FUZZ
-@given(search=VALUES, name=st.sampled_from(["split", "grid", "chosen", "accuracy"]))
+@given(search=VALUES, name=st.sampled_from(["split", "grid", "chosen", "accuracy", "tied"]))
 def test_searches_with_other_values(runs: Path, search: Any, name: str) -> None:
-    good = {"split": "val", "grid": {"a": [1.0]}, "chosen": {"a": 1.0}, "accuracy": 91.0}
+    good = {"split": "val", "grid": {"a": [1.0]}, "chosen": {"a": 1.0}, "accuracy": 91.0, "tied": 1}
     raw = {**asdict(result(seed=3, accuracy=92.0)), "search": {**good, name: search}}
     (runs / "seed3" / RESULT_FILE).write_text(json.dumps(raw))
     tabulate_or_refuse(runs)

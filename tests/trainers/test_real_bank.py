@@ -73,6 +73,31 @@ def test_one_shot_of_class_vectors(
     assert result.trainable_parameters == 41 * 512
 
 
+# the most accurate point of the lowest cross-entropy has alpha 50 at 1 shot; such points reach
+# 94.52, 94.04 and 94.81 in this order
+@pytest.mark.parametrize(
+    ("trainer", "shots", "tied", "at_least"),
+    [("TipAdapter", 1, 148, 95.15), ("TipAdapter", 8, 63, 95.39), ("ProKeR", 1, 61, 95.39)],
+)
+def test_few_validation_images(
+    trainer: str,
+    shots: int,
+    tied: int,
+    at_least: float,
+    run_train,
+    on_bank: Arguments,
+    caltech: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = on_bank(trainer, tmp_path, file=caltech)
+    assert run_train(*arguments, "DATASET.NUM_SHOTS", str(shots)) == 0
+    result = read_result(tmp_path / "result.json")
+    assert result.search is not None
+    assert result.search.tied == tied
+    assert result.search.chosen.get("alpha", 0.0) < 50.0
+    assert result.accuracy > at_least
+
+
 def test_clip_adapter_as_published_and_tuned(
     run_train, on_bank: Arguments, caltech: Path, tmp_path: Path
 ) -> None:
