@@ -49,6 +49,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",
+            "selenium>=4.20",
             "ruff>=0.8",
             "mypy>=1.13",
             "types-tabulate",

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import predict
 import train  # noqa: F401  registers the stand-in's datasets
 import vtclip
-from tests.conftest import RunTrain
+from tests.conftest import ROOT, RunTrain
 from vtclip.errors import UserError
 from vtclip.method import registered_methods
 from vtclip.plugins import import_modules
@@ -304,3 +304,13 @@ def test_a_method_without_attention_says_so(
     image = str(test_images(folder, 1)[0])
     line = refusal([str(folder), image, "--overlay", str(tmp_path / "overlay")], capsys)
     assert "ZeroshotCLIP: its texts do not look at the image" in line
+
+
+def test_the_five_lines_of_the_readme(vt_run: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = (part for part in text.split("```python\n")[1:] if "vtclip.load" in part)
+    lines = code.split("```")[0].replace("output/digits/VTCLIP/tiny_16shots/seed1", str(vt_run))
+    found: dict[str, Any] = {}
+    exec(lines.replace("photo.jpg", str(test_images(vt_run, 1)[0])), found)
+    assert found["prediction"].classname == read_predictions(vt_run)[0].predicted
+    assert found["weights"].shape == (1, 8, 10, 3, 3)

@@ -103,9 +103,13 @@ def test_ten_lines_with_the_gain_at_the_end(
         "backbone tiny on cpu; 10 classes; images: 10 train, 10 val, 719 test",
     ]
     result = read_result(tmp_path / "run" / "result.json")
-    assert lines[-3].startswith(said_of(result))
-    assert lines[-2] == f"results: {tmp_path}/run"
-    assert lines[-1] == f"next: python parse_test_res.py {tmp_path}/run --table"
+    assert lines[-5].startswith(said_of(result))
+    assert lines[-4:] == [
+        f"results: {tmp_path}/run",
+        f"next: python predict.py {tmp_path}/run IMAGE",
+        f"next: python report.py html {tmp_path}/run",
+        f"next: python parse_test_res.py {tmp_path}/run --table",
+    ]
     check_log(tmp_path / "run")
 
 
@@ -138,7 +142,7 @@ def test_a_finished_run_says_its_figures_again(run_train, tmp_path: Path, capfd)
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) <= MOST_LINES
     assert any("has a result already" in line for line in lines)
-    assert lines[-3].startswith(said_of(read_result(tmp_path / "result.json")))
+    assert lines[-5].startswith(said_of(read_result(tmp_path / "result.json")))
     assert [path.name for path in tmp_path.glob("log.txt*")] == ["log.txt"]
     assert (tmp_path / "log.txt").read_bytes() == log
 
@@ -157,10 +161,10 @@ def test_photographs_on_the_small_backbone_are_warned_of_at_the_figure(
     run = ("--output-dir", str(tmp_path / "run"), *SHORT, "OPTIM.MAX_EPOCH", "1")
     assert run_train(*arguments, *run) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert lines[-4].startswith(said_of(read_result(tmp_path / "run" / "result.json")))
-    assert lines[-3].startswith("warning: backbone tiny has never seen a photograph")
-    assert "--backbone RN50" in lines[-3]
-    assert lines[-3] in (tmp_path / "run" / "log.txt").read_text()
+    assert lines[-6].startswith(said_of(read_result(tmp_path / "run" / "result.json")))
+    assert lines[-5].startswith("warning: backbone tiny has never seen a photograph")
+    assert "--backbone RN50" in lines[-5]
+    assert lines[-5] in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_help_lists_what_can_be_named(run_train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,6 +39,10 @@ class ZSLP(FrozenCLIPTrainer):
     def build_head(self) -> ClassVectors:
         """Return class vectors that start at the mean of the encoded prompts."""
         return ClassVectors(self.class_texts())
+
+    def head_of(self, state_dict: Mapping[str, Tensor]) -> ClassVectors:
+        """Return trained class vectors."""
+        return ClassVectors(state_dict["weight"])
 
     def logits(self, features: Features) -> Tensor:
         """Return s cos(g, W), [B, K]."""

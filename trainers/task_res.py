@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class TaskRes(FrozenCLIPTrainer):
         "ImageNet": {"OPTIM.LR": 2e-4},
         "OxfordFlowers": {"TRAINER.TASKRES.RESIDUAL_SCALE": 1.0},
     }
-    FITTED = {"residual": "KD"}
+    FITTED = {"residual": "KD", "texts": "KD"}
     prompts = "imagenet+single"
     no_transfer_reason = "TaskRes has a residual for each of its own classes and no others."
     head: TextResidual
@@ -39,6 +41,10 @@ class TaskRes(FrozenCLIPTrainer):
     def build_head(self) -> TextResidual:
         """Return residuals of 0 on the mean of the encoded prompts."""
         return TextResidual(self.class_texts(), self.options.RESIDUAL_SCALE)
+
+    def head_of(self, state_dict: Mapping[str, Tensor]) -> TextResidual:
+        """Return residuals on the texts that they were trained on."""
+        return TextResidual(state_dict["texts"], self.options.RESIDUAL_SCALE)
 
     def logits(self, features: Features) -> Tensor:
         """Return s cos(g, W), [B, K]."""

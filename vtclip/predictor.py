@@ -27,6 +27,7 @@ from vtclip.files import require_file
 from vtclip.method import registered_methods
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.plugins import import_modules
+from vtclip.predictions import class_keys
 from vtclip.preprocessing import describe_transform, transform_of
 from vtclip.saved_model import MODEL_FILE, SavedModel, find_model, read_model
 
@@ -71,7 +72,8 @@ class Predictor:
         folder: of the run.
         trainer: the method as it was tested.
         model: what the folder holds.
-        classnames: of the K classes, in the order of labels.
+        classnames: of the K classes, in the order of labels; of classes with equal names each has
+            its number added (see :func:`vtclip.predictions.class_keys`).
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Predictor:
         self.folder = folder
         self.trainer = trainer
         self.model = model
-        self.classnames = model.classnames
+        self.classnames = class_keys(model.classnames)
         self._encoding = encoding
 
     @property

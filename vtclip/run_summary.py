@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 
 from vtclip.dataset_facts import SPLITS
 from vtclip.results import Result
+from vtclip.saved_model import MODEL_FILE
 
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 STAND_IN, ITS_DATASETS = "tiny", ("Digits", "FeatureBank")
 # what to do with a result: scripts beside train.py and their arguments, with {run} for the folder
 # of the run and {experiment} for that of its seeds
-NEXT_COMMANDS = (("parse_test_res.py", "{experiment} --table"),)
+NEXT_COMMANDS = (
+    ("predict.py", "{run} IMAGE"),
+    ("report.py", "html {experiment}"),
+    ("parse_test_res.py", "{experiment} --table"),
+)
+# those that need what only a training leaves
+NEEDS_MODEL = ("predict.py",)
 
 
 def opening(cfg: CfgNode, evaluated: str = "") -> list[str]:
@@ -95,4 +102,5 @@ def next_lines(run: Path, experiment: Path, scripts: Path) -> list[str]:
         f"next: python {script if here else shlex.quote(str(scripts / script))} "
         f"{arguments.format(**names)}"
         for script, arguments in NEXT_COMMANDS
+        if script not in NEEDS_MODEL or (run / MODEL_FILE).is_file()
     ]

@@ -21,7 +21,7 @@ class TextResidual(nn.Module):
     def __init__(self, texts: Tensor, scale: float) -> None:
         super().__init__()
         self.texts: Tensor
-        self.register_buffer("texts", texts.clone(), persistent=False)
+        self.register_buffer("texts", texts.clone())
         self.scale = scale
         self.residual = nn.Parameter(torch.zeros_like(texts))
 

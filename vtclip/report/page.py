@@ -248,7 +248,8 @@ def _shown(judged: Judged, path: Path, predictor: Predictor | None) -> Shown:
     picture = image.copy()
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     attention = ""
-    if predictor is not None:
+    # predictions.csv may have been edited
+    if predictor is not None and judged.predicted in predictor.classnames:
         look = look_of(predictor, image, judged.predicted)
         attention = _data_url(overlay_image(predictor.seen(image), look, THUMBNAIL))
     return Shown(judged, _data_url(picture), attention)
