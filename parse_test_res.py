@@ -53,6 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, help="text (default); csv and json have one record per cell"
     )
     table.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="columns beside the values: any of seeds,seconds,parameters, or none (default: seeds)",
+    )
+    table.add_argument(
         "--published",
         nargs="?",
         const=BUILT_IN,
@@ -79,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(args, ("multi_exp", "test_log"), "--table reads result.json files alone")
         _print_table(args, interval)
         return
-    _refuse(args, ("rows", "format", "published", "mix"), "add --table")
+    _refuse(args, ("rows", "format", "columns", "published", "mix"), "add --table")
     from vtclip.tables.logs import END_OF_TEST, END_OF_TRAINING
     from vtclip.tables.summary import summarise, summarise_all
 
@@ -90,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_table(args: argparse.Namespace, interval: str) -> None:
     from vtclip.tables.benchmark_table import load_tables
+    from vtclip.tables.layout import DEFAULT_COLUMNS, columns_of
     from vtclip.tables.metrics import keywords_of
     from vtclip.tables.published import PUBLISHED_FILE
     from vtclip.tables.render import all_footnotes, render_all
@@ -98,9 +104,12 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
     if args.published is not None:
         published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
     keywords = keywords_of(args.keyword)
-    data = load_tables(Path(args.directory), keywords, interval, published, args.mix)
     output_format = args.format or "text"
-    print(render_all(data, output_format, args.rows or "methods"))
+    if args.columns is not None and output_format in ("csv", "json"):
+        raise UserError(f"--columns: {output_format} has all of them; leave --columns out.")
+    columns = DEFAULT_COLUMNS if args.columns is None else columns_of(args.columns)
+    data = load_tables(Path(args.directory), keywords, interval, published, args.mix)
+    print(render_all(data, output_format, args.rows or "methods", columns))
     if output_format == "csv":  # notes are not CSV
         for line in all_footnotes(data):
             print(line, file=sys.stderr)

@@ -11,4 +11,4 @@ for shots in 1 2 4 8 16; do
     bash scripts/vtclip/main.sh digits "$shots" > /dev/null
     echo "VT-CLIP, shots $shots: done"
 done
-"$python" parse_test_res.py output/digits --table --rows shots
+"$python" parse_test_res.py output/digits --table --rows shots --columns seeds,seconds,parameters

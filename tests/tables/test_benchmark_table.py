@@ -12,10 +12,10 @@ import pytest
 from vtclip.errors import UserError
 from vtclip.results import write_result
 from vtclip.tables.benchmark_table import load_results
-from vtclip.tables.layout import parameters_text, seconds_text
+from vtclip.tables.layout import COSTS, parameters_text, seconds_text
 from vtclip.tables.names import BENCHMARK
 from vtclip.tables.published import PUBLISHED_FILE
-from vtclip.tables.render import render
+from vtclip.tables.render import BOLD, render
 
 from .runs import log_text, result, write_log, write_runs
 
@@ -49,7 +49,7 @@ def two_datasets(tmp_path: Path) -> Path:
 
 
 def shown(root: Path, output_format: str = "text", rows: str = "methods", **options: Any) -> str:
-    return render(load_results(root, **options), output_format, rows)
+    return render(load_results(root, **options), output_format, rows, tuple(COSTS))
 
 
 def test_one_dataset_is_one_table(digits: Path) -> None:
@@ -119,22 +119,24 @@ def test_the_average_of_all_eleven_has_no_number(tmp_path: Path) -> None:
         write_runs(tmp_path, [50.0 + number], dataset=dataset)
     text = shown(tmp_path)
     assert "average" in text and "average of" not in text
-    assert "55.00" in text.splitlines()[-4]
+    (line,) = (line for line in text.splitlines() if line.startswith("VTCLIP"))
+    assert line.split()[12:13] == ["55.00"]
     write_runs(tmp_path, [50.0])
     assert "average of 12" in shown(tmp_path)
 
 
 def test_markdown(digits: Path) -> None:
     assert shown(digits, "markdown").splitlines()[2:] == [
-        "| method       |            1 |           16 |   seeds |   seconds per run "
+        "| method       |                1 |               16 |   seeds |   seconds per run "
         "|   trainable parameters |",
-        "|:-------------|-------------:|-------------:|--------:|------------------:"
+        "|:-------------|-----------------:|-----------------:|--------:|------------------:"
         "|-----------------------:|",
-        "| ZeroshotCLIP |        55.00 |        55.00 |       1 |               0.8 "
+        "| ZeroshotCLIP |            55.00 |            55.00 |       1 |               0.8 "
         "|                      0 |",
-        "| VTCLIP       | 61.00 ± 0.82 | 91.00 ± 0.82 |       3 |            3.1-12 "
+        "| VTCLIP       | **61.00** ± 0.82 | **91.00** ± 0.82 |       3 |            3.1-12 "
         "|                  1.58M |",
         "",
+        f"- {BOLD}",
         "- selected on: last epoch (VTCLIP); nothing to select (ZeroshotCLIP)",
     ]
 

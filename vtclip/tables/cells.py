@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vtclip.tables.collect import Run
 from vtclip.tables.metrics import METRICS
-from vtclip.tables.names import shots_order
+from vtclip.tables.names import AVERAGE, shots_order
 from vtclip.tables.spread import mean, std
 
 
@@ -120,6 +120,13 @@ class Grid:
         cells = [self.get(row, dataset, shots) for dataset in datasets]
         means = [cell.mean for cell in cells if cell is not None and cell.values]
         return mean(means) if means and len(means) == len(datasets) else None
+
+    def average_of(self, row: Row, datasets: Sequence[str], shots: int) -> float | None:
+        """Return the average of a row, where it has none over `datasets` the published one."""
+        value = self.average(row, datasets, shots)
+        if value is None and (published := self.get(row, AVERAGE, shots)):
+            return published.mean
+        return value
 
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:
         # our own first: zero-shot, then training-free, then trained; published results last
