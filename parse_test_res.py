@@ -20,7 +20,6 @@ from pathlib import Path
 from vtclip.errors import UserError, run_command
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
-BUILT_IN = "built-in"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,9 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--published",
         nargs="?",
-        const=BUILT_IN,
-        metavar="CSV",
-        help="add published results of the same backbone and shots: built in, or from a CSV file",
+        const="",
+        metavar="NAMES",
+        help="add published results of the same backbone and shots, one row per method: any, or "
+        "with commas METHOD, or a text within the source; all: a row for each source; FILE.csv: "
+        "from this file instead",
     )
     table.add_argument(
         "--mix",
@@ -97,12 +98,10 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
     from vtclip.tables.benchmark_table import load_tables
     from vtclip.tables.layout import DEFAULT_COLUMNS, columns_of
     from vtclip.tables.metrics import keywords_of
-    from vtclip.tables.published import PUBLISHED_FILE
+    from vtclip.tables.published import wanted_of
     from vtclip.tables.render import all_footnotes, render_all
 
-    published = None
-    if args.published is not None:
-        published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
+    published = None if args.published is None else wanted_of(args.published)
     keywords = keywords_of(args.keyword)
     output_format = args.format or "text"
     if args.columns is not None and output_format in ("csv", "json"):
@@ -120,7 +119,7 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
-    given = [name for name in names if getattr(args, name)]
+    given = [name for name in names if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')}: {reason}.")
 

@@ -14,7 +14,7 @@ from vtclip.results import write_result
 from vtclip.tables.benchmark_table import load_results
 from vtclip.tables.layout import COSTS, parameters_text, seconds_text
 from vtclip.tables.names import BENCHMARK
-from vtclip.tables.published import PUBLISHED_FILE
+from vtclip.tables.published import Wanted
 from vtclip.tables.render import BOLD, render
 
 from .runs import log_text, result, write_log, write_runs
@@ -180,30 +180,31 @@ def test_json_has_the_notes_too(two_datasets: Path) -> None:
 def test_published_figures_are_marked_and_sourced(tmp_path: Path) -> None:
     place: dict[str, Any] = {"dataset": "ImageNet", "backbone": "RN50"}
     write_runs(tmp_path, [63.0, 63.5, 64.0], **place)
-    text = shown(tmp_path, published=PUBLISHED_FILE)
+    text = shown(tmp_path, published=Wanted())
     lines = text.splitlines()
     source = "OpenGVLab/CaFo@a805a2ae:CaFo_arXiv.pdf Table 2"
+    assert lines[5].startswith("VTCLIP  ") and lines[6].startswith("VTCLIP, published")
     (listed,) = (line for line in lines if line.endswith(f"published, not re-run: {source}"))
     number = listed.split()[0]
     (row,) = (line for line in lines if line.startswith(f"VTCLIP, published {number}"))
     assert row.split()[-1] == "63.92"
-    (zero,) = (line for line in lines if line.startswith(f"ZeroshotCLIP, published {number}"))
-    assert zero.split()[-1] == "60.33"
+    (tip,) = (line for line in lines if line.startswith("Tip-Adapter-F, published"))
+    assert tip.split()[-1] == "65.51‡"
     numbers = [line.split("]")[0] + "]" for line in lines if "] published, not re-run" in line]
     assert numbers == [f"[{i}]" for i in range(1, len(numbers) + 1)]
     assert all(f"published {number} " in text for number in numbers)
-    records = list(csv.DictReader(io.StringIO(shown(tmp_path, "csv", published=PUBLISHED_FILE))))
+    records = list(csv.DictReader(io.StringIO(shown(tmp_path, "csv", published=Wanted()))))
     (record,) = (r for r in records if r["origin"] != "run" and r["method"] == "VTCLIP")
     assert record["origin"] == "published, not re-run" and record["source"] == source
     assert (record["backbone"], record["std"], record["seeds"]) == ("RN50", "", "")
 
 
 def test_published_figures_that_do_not_belong_stay_out(digits: Path) -> None:
-    text = shown(digits, published=PUBLISHED_FILE)
+    text = shown(digits, published=Wanted())
     assert "note: no published result of tiny on these datasets" in text
     assert "published [" not in text
     with pytest.raises(UserError, match="accuracies"):
-        load_results(digits, "macro_f1", published=PUBLISHED_FILE)
+        load_results(digits, "macro_f1", published=Wanted())
 
 
 def test_runs_that_differ_are_refused_unless_told(digits: Path) -> None:
@@ -216,7 +217,7 @@ def test_runs_that_differ_are_refused_unless_told(digits: Path) -> None:
     text = shown(digits, mix=True)
     assert "mixed: the table: runs differ in backbone" in text
     assert "backbone RN50 (0123456789ab), tiny (0123456789ab)" in text
-    published = shown(digits, mix=True, published=PUBLISHED_FILE)
+    published = shown(digits, mix=True, published=Wanted())
     assert "note: no published result of RN50, tiny" in published
 
 

@@ -14,7 +14,13 @@ from vtclip.tables.comparability import differences
 from vtclip.tables.layout import TableData
 from vtclip.tables.metrics import METRICS, why_unknown
 from vtclip.tables.names import dataset_order
-from vtclip.tables.published import comparable_datasets, published_cells, read_published
+from vtclip.tables.published import (
+    Wanted,
+    comparable_datasets,
+    one_source_each,
+    published_cells,
+    wanted_figures,
+)
 from vtclip.tables.table_warnings import table_warnings
 
 
@@ -22,7 +28,7 @@ def load_results(
     root: Path,
     keyword: str = "accuracy",
     interval: str = "std",
-    published: Path | None = None,
+    published: Wanted | None = None,
     mix: bool = False,
 ) -> TableData:
     """Return :func:`load_tables` of one keyword."""
@@ -33,7 +39,7 @@ def load_tables(
     root: Path,
     keywords: Sequence[str],
     interval: str = "std",
-    published: Path | None = None,
+    published: Wanted | None = None,
     mix: bool = False,
 ) -> list[TableData]:
     """Collect the results below `root` and everything that tables of them must say.
@@ -42,7 +48,7 @@ def load_tables(
         root: a folder with result.json files anywhere below it.
         keywords: of METRICS, one per table.
         interval: "std" or "ci95".
-        published: a file of published results to put beside, None for none.
+        published: the published results to put beside, None for none.
         mix: make a table of runs that differ in what must agree, and list the differences below it.
 
     Raises:
@@ -54,7 +60,7 @@ def load_tables(
             raise unknown_name("--keyword of a table", keyword, METRICS)
     if published is not None and list(keywords) != ["accuracy"]:
         raise UserError("--published: published results are accuracies; leave out --keyword.")
-    others = [] if published is None else read_published(published)
+    others = [] if published is None else wanted_figures(published)
     found = collect(root)
     runs, repeats = without_repeats(found.runs)
     mixed = differences(runs)
@@ -69,8 +75,11 @@ def load_tables(
         notes = general_notes + _without_column(runs, Grid(cells)) + _without_value(runs, keyword)
         if published is not None:
             beside = published_cells(others, runs)
+            others_left = 0
+            if not published.every_source:
+                beside, others_left = one_source_each(beside)
             cells += beside
-            notes += _published_notes(runs, bool(beside))
+            notes += _published_notes(runs, bool(beside), others_left)
         tables.append(
             TableData(
                 cells=cells,
@@ -138,12 +147,17 @@ def _without_value(runs: Sequence[Run], keyword: str) -> list[str]:
     return [f"no {keyword}, {why}: {', '.join(where)}" for why, where in folders.items()]
 
 
-def _published_notes(runs: Sequence[Run], any_found: bool) -> list[str]:
+def _published_notes(runs: Sequence[Run], any_found: bool, others: int) -> list[str]:
     found = []
     unlike = dataset_order({run.result.dataset for run in runs} - comparable_datasets(runs))
     if unlike:
         found.append(f"no published results beside other test sets: {', '.join(unlike)}")
     backbones = sorted({run.result.backbone for run in runs})
+    if others:
+        found.append(
+            "one published row per method, of the source with the most figures here, of equals its "
+            f"authors' own; rows of other sources left out: {others} (--published all shows them)"
+        )
     if not any_found:
         found.append(f"no published result of {', '.join(backbones)} on these datasets")
     return found

@@ -33,7 +33,7 @@ class Cell:
         seeds: empty for a published result.
         seconds: mean per run, None where not known.
         parameters: number of trained parameters, None where not known.
-        selected_on: the selection rule, "" where not known.
+        selected_on: the selection rule, "" where not known; "test" of some published results.
         backbone, fingerprint: its name, and the digest of its weights ("" where not known).
     """
 
@@ -97,6 +97,7 @@ class Grid:
         shots_of: dict[Row, set[int]] = defaultdict(set)
         for row, _, shots in self._cells:
             shots_of[row].add(shots)
+        self._shots_of = shots_of
         self._without_shots = {row for row, shots in shots_of.items() if shots == {0}}
         self.rows: list[Row] = sorted(shots_of, key=self._rank)
         own = {shots for row, _, shots in self._cells if not row.source}
@@ -130,6 +131,9 @@ class Grid:
 
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:
         # our own first: zero-shot, then training-free, then trained; published results last
-        trained = any(cell.parameters for cell in self.of(row))
-        rank = 0 if row in self._without_shots else 2 if trained else 1
-        return bool(row.source), 0 if row.source else rank, row.method.casefold(), row.source
+        # and a published one right below its like of ours
+        like = Row(row.method)
+        is_ours = like in self._shots_of
+        trained = any(cell.parameters for cell in self.of(like))
+        rank = 0 if like in self._without_shots else 2 if trained else 1
+        return not is_ours, rank if is_ours else 0, row.method.casefold(), row.source

@@ -10,7 +10,8 @@ from typing import TypeVar
 from vtclip.errors import UserError, unknown_name
 from vtclip.tables.cells import Cell, Grid, Row
 from vtclip.tables.metrics import METRICS, UNKNOWN
-from vtclip.tables.names import AVERAGE, average_name, shots_name
+from vtclip.tables.names import AVERAGE, average_name, method_name, shots_name
+from vtclip.tables.published import ON_TEST
 from vtclip.tables.spread import ci95
 
 Number = TypeVar("Number", int, float)
@@ -25,7 +26,11 @@ DEFAULT_COLUMNS = ("seeds",)
 NO_COLUMNS = "none"
 
 ONE_SEED = "†"
-MARKS = {ONE_SEED: "one seed, so that no deviation is known"}
+ON_TEST_IMAGES = "‡"
+MARKS = {
+    ONE_SEED: "one seed, so that no deviation is known",
+    ON_TEST_IMAGES: "published, and selected on the test images by its authors' code; never bold",
+}
 
 
 @dataclass(frozen=True)
@@ -247,9 +252,10 @@ def _shown(data: TableData, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
 
 
 def _label(data: TableData, row: Row) -> str:
+    name = method_name(row.method)
     if not row.source:
-        return row.method
-    return f"{row.method}, published [{data.sources().index(row.source) + 1}]"
+        return name
+    return f"{name}, published [{data.sources().index(row.source) + 1}]"
 
 
 def _entry(data: TableData, grid: Grid, row: Row, dataset: str, shots: int) -> Entry:
@@ -277,12 +283,22 @@ def _average_entry(data: TableData, grid: Grid, row: Row, shots: int) -> Entry:
     if value is None:
         return Entry("")
     text = METRICS[data.metric].text
+
+    def averaged(row: Row) -> list[Cell]:
+        """Return the cells that the average is of."""
+        own = grid.average(row, data.datasets, shots) is not None
+        places = data.datasets if own else [AVERAGE]
+        return [cell for place in places if (cell := grid.get(row, place, shots)) is not None]
+
+    cells = averaged(row)
     rivals = [
         text(other)
         for rival in grid.rows
         if (other := grid.average_of(rival, data.datasets, shots)) is not None
+        and not any(map(_on_test, averaged(rival)))
     ]
-    return Entry(text(value), best=_is_best(data, text(value), rivals))
+    marks = "".join(sorted({m for cell in cells for m in _marks(cell) if m == ON_TEST_IMAGES}))
+    return Entry(text(value), marks, not marks and _is_best(data, text(value), rivals))
 
 
 def _is_best(data: TableData, value: str, rivals: Sequence[str]) -> bool:
@@ -294,10 +310,16 @@ def _is_best(data: TableData, value: str, rivals: Sequence[str]) -> bool:
 
 
 def _may_be_best(cell: Cell) -> bool:
-    return bool(cell.values)
+    return bool(cell.values) and not _on_test(cell)
+
+
+def _on_test(cell: Cell) -> bool:
+    return bool(cell.row.source) and cell.selected_on == ON_TEST
 
 
 def _marks(cell: Cell) -> str:
+    if _on_test(cell):
+        return ON_TEST_IMAGES
     # without shots nothing is drawn, and one seed is enough
     ours = not cell.row.source and cell.shots != 0
     return ONE_SEED if ours and len(cell.values) == 1 else ""
