@@ -152,7 +152,6 @@ def curves(args: argparse.Namespace) -> None:
     from vtclip.files import user_path
     from vtclip.report.curves import draw_curves, zero_shot_cells
     from vtclip.tables.benchmark_table import load_results
-    from vtclip.tables.collect import collect
     from vtclip.tables.published import wanted_of
 
     folder = user_path(args.folder, "DIR")
@@ -161,7 +160,7 @@ def curves(args: argparse.Namespace) -> None:
     if published and published.texts and not any(cell.row.source for cell in data.cells):
         raise UserError(f"--published {args.published}: no published figure of that name here.")
     if args.keyword == "accuracy" and all(cell.shots for cell in data.cells):
-        data = replace(data, cells=[*data.cells, *zero_shot_cells(collect(folder).runs)])
+        data = replace(data, cells=[*data.cells, *zero_shot_cells(data.runs)])
     for line in data.warnings:
         print(f"warning: {line}", file=sys.stderr)
     _save(args, draw_curves(data), folder)

@@ -64,6 +64,15 @@ def test_one_seed_is_marked_where_images_are_drawn(runs: Path) -> None:
     assert "*" not in text and "bold" not in text
 
 
+def test_an_average_of_one_seed_is_marked(tmp_path: Path) -> None:
+    write_runs(tmp_path, [70.0], dataset="EuroSAT")
+    write_runs(tmp_path, [80.0, 80.0], dataset="Food101")
+    (table,) = lay_out(load_results(tmp_path), "methods")
+    assert [str(entry) for entry in table.rows[0]] == [
+        "VTCLIP", "80.00 ± 0.00", "70.00†", "75.00†", "1-2",
+    ]  # fmt: skip
+
+
 def test_a_table_without_marks_does_not_explain_them(runs: Path) -> None:
     assert "†" not in render(load_results(runs), "text", "methods")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, NotAResult, Result, UnreadableResult, read_result
 from vtclip.tables.logs import is_log
+from vtclip.tables.names import OWN_DATASETS
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,18 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         r = run.result
         again = bool(r.evaluated) and (os.path.realpath(r.evaluated), _images(r)) in trained
         if r.shots == 0:
-            figure = (r.method, *_images(r), r.seed, r.config_digest, r.accuracy)
+            weights = r.backbone, r.backbone_fingerprint
+            figure = (r.method, *weights, *_images(r), r.seed, r.config_digest, r.accuracy)
             again = again or figure in without_shots
             without_shots.add(figure)
         (repeats if again else counted).append(run)
     return counted, repeats
 
 
-def _images(result: Result) -> tuple[str, str, str]:
-    return result.dataset, result.split, result.classes
+def own_data(result: Result) -> str:
+    """Return the data root of a run on data that the user brought, else an empty text."""
+    return result.dataset_root if result.dataset in OWN_DATASETS else ""
+
+
+def _images(result: Result) -> tuple[str, str, str, str]:
+    return result.dataset, own_data(result), result.split, result.classes

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from vtclip.errors import UserError, unknown_name
 from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.collect import Run
 from vtclip.tables.metrics import METRICS, UNKNOWN
 from vtclip.tables.names import AVERAGE, average_name, method_name, shots_name
 from vtclip.tables.published import ON_TEST
@@ -71,9 +72,11 @@ class TableData:
     """The content of a table before it is laid out.
 
     Attributes:
+        runs: the runs of the table.
         cells: of the runs, and of published results where requested.
         datasets: the columns, in order.
         backbone: name of the backbone of all runs, and the start of the digest of its weights.
+        kind: what else sets the runs apart, see :class:`vtclip.tables.sections.Section`.
         metric: the keyword of the values.
         interval: "std", or "ci95" for 1.96 std / sqrt(n).
         notes: sentences on what was left out or cannot be compared.
@@ -81,14 +84,21 @@ class TableData:
         warnings: see :mod:`vtclip.tables.table_warnings`.
     """
 
+    runs: list[Run]
     cells: list[Cell]
     datasets: list[str]
     backbone: str
+    kind: str = ""
     metric: str = "accuracy"
     interval: str = "std"
     notes: list[str] = field(default_factory=list)
     mixed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def section(self) -> str:
+        """What the runs of the table have in common."""
+        return f"{self.backbone}, {self.kind}" if self.kind else self.backbone
 
     def spread(self, cell: Cell) -> float:
         """Return the interval of a cell with values."""
@@ -175,7 +185,8 @@ def missing(data: TableData) -> list[str]:
         for shots in grid.shots if grid.uses_shots(row) else [0]:
             empty = [d for d in data.datasets if grid.get(row, d, shots) is None]
             if empty:
-                found.append(f"{row.method} at {shots_name(shots)}: {', '.join(empty)}")
+                where = f"{method_name(row.method)} at {shots_name(shots)}"
+                found.append(f"{where}: {', '.join(empty)}")
     return found
 
 
@@ -243,7 +254,7 @@ def _datasets_table(
 def _what(data: TableData) -> str:
     interval = "95 % interval" if data.interval == "ci95" else "std"
     values = f"{data.metric} in {METRICS[data.metric].unit}, mean ± {interval} over seeds"
-    return f"{values}, backbone {data.backbone}"
+    return f"{values}, backbone {data.section}"
 
 
 def _shown(data: TableData, grid: Grid, row: Row, shots: Iterable[int]) -> bool:
@@ -297,8 +308,9 @@ def _average_entry(data: TableData, grid: Grid, row: Row, shots: int) -> Entry:
         if (other := grid.average_of(rival, data.datasets, shots)) is not None
         and not any(map(_on_test, averaged(rival)))
     ]
-    marks = "".join(sorted({m for cell in cells for m in _marks(cell) if m == ON_TEST_IMAGES}))
-    return Entry(text(value), marks, not marks and _is_best(data, text(value), rivals))
+    marks = "".join(mark for mark in MARKS if any(mark in _marks(cell) for cell in cells))
+    best = not any(map(_on_test, cells)) and _is_best(data, text(value), rivals)
+    return Entry(text(value), marks, best)
 
 
 def _is_best(data: TableData, value: str, rivals: Sequence[str]) -> bool:
@@ -347,6 +359,6 @@ def _span(numbers: Sequence[Number], text: Callable[[Number], str]) -> str:
 def _grouped(title: str, cells: Iterable[Cell], key: Callable[[Cell], str]) -> list[str]:
     methods: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
-        methods[key(cell)].add(cell.row.method)
+        methods[key(cell)].add(method_name(cell.row.method))
     parts = (f"{value} ({', '.join(sorted(names))})" for value, names in sorted(methods.items()))
     return [f"{title}: {'; '.join(parts)}"] if methods else []

@@ -27,6 +27,7 @@ from vtclip.tables.names import average_name, shots_order
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 PUBLISHED = "published, not re-run"
+KINDS_OF_LINES = ("note: ", "missing: ", "mixed: ", "warning: ")
 BOLD = "bold: the best of the methods on that dataset at that number of shots, to the digits shown"
 
 LATEX_ESCAPES = {
@@ -53,10 +54,10 @@ def render_all(
     rows: str,
     columns: Sequence[str] = DEFAULT_COLUMNS,
 ) -> str:
-    """Return tables of the same runs, without a newline at the end.
+    """Return tables with their notes, without a newline at the end.
 
     Args:
-        data: what to show, one per metric.
+        data: what to show: of each section, one per metric.
         output_format: one of FORMATS; text, markdown and latex are laid out, with notes below; csv
             and json hold one record per cell in full precision.
         rows: "methods" or "shots"; orders the records of csv and json likewise.
@@ -67,13 +68,55 @@ def render_all(
     if output_format == "json":
         return _json(data, rows)
     laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[output_format]
-    tables = [table for part in data for table in lay_out(part, rows, columns)]
-    return laid_out(tables, all_footnotes(data))
+    shared = _shared_lines(data, footnotes)
+    labels: set[str] = set()
+    parts = []
+    sections = _sections(data)
+    for section in sections:
+        tables = [table for part in section for table in lay_out(part, rows, columns)]
+        below = [line for line in _each_once(section, footnotes) if line not in shared]
+        last = section is sections[-1]
+        parts.append(laid_out(tables, below + shared if last else below, labels))
+    return "\n\n".join(parts)
 
 
 def all_footnotes(data: Sequence[TableData]) -> list[str]:
-    """Return the lines below tables of the same runs, each once."""
-    return _each_once(data, footnotes)
+    """Return the lines below all tables, each once, with the section where there are several."""
+    return _told_apart(data, footnotes)
+
+
+def _sections(data: Sequence[TableData]) -> list[list[TableData]]:
+    return [list(group) for _, group in itertools.groupby(data, lambda part: part.section)]
+
+
+def _shared_lines(
+    data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]
+) -> list[str]:
+    """Return the lines that each of several sections has."""
+    first, *others = (_each_once(section, lines) for section in _sections(data))
+    return [line for line in first if all(line in other for other in others)] if others else []
+
+
+def _told_apart(
+    data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]
+) -> list[str]:
+    sections = _sections(data)
+    if len(sections) == 1:
+        return _each_once(data, lines)
+    shared = _shared_lines(data, lines)
+    own = [
+        _with_section(line, section[0].section)
+        for section in sections
+        for line in _each_once(section, lines)
+        if line not in shared
+    ]
+    return own + shared
+
+
+def _with_section(line: str, section: str) -> str:
+    """Put the section after the word that says what kind of line it is."""
+    word = next((word for word in KINDS_OF_LINES if line.startswith(word)), "")
+    return f"{word}{section}: {line.removeprefix(word)}"
 
 
 def _each_once(data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]) -> list[str]:
@@ -108,6 +151,7 @@ def _record(data: TableData, cell: Cell) -> dict[str, Any]:
         "method": cell.row.method,
         "backbone": cell.backbone,
         "backbone_fingerprint": cell.fingerprint,
+        "kind": data.kind,
         "dataset": cell.dataset,
         "shots": cell.shots,
         "metric": data.metric,
@@ -147,23 +191,23 @@ def _csv(lines: list[dict[str, Any]]) -> str:
 
 def _json(data: Sequence[TableData], rows: str) -> str:
     value = {
-        "backbone": data[0].backbone,
+        "backbone": ", ".join(dict.fromkeys(part.backbone for part in data)),
         "cells": [record for part in data for record in records(part, rows)],
-        "missing": _each_once(data, missing),
-        "notes": _each_once(data, lambda part: part.notes),
-        "mixed": _each_once(data, lambda part: part.mixed),
-        "warnings": _each_once(data, lambda part: part.warnings),
+        "missing": _told_apart(data, missing),
+        "notes": _told_apart(data, lambda part: part.notes),
+        "mixed": _told_apart(data, lambda part: part.mixed),
+        "warnings": _told_apart(data, lambda part: part.warnings),
     }
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _text(tables: list[Table], below: list[str]) -> str:
+def _text(tables: list[Table], below: list[str], _labels: set[str]) -> str:
     parts = [f"{table.title}\n\n{_tabulated(_narrowed(table), 'simple')}" for table in tables]
     lines = [*_meanings(tables), *below]
     return "\n\n".join([*parts, "\n".join(lines)]) if lines else "\n\n".join(parts)
 
 
-def _markdown(tables: list[Table], below: list[str]) -> str:
+def _markdown(tables: list[Table], below: list[str], _labels: set[str]) -> str:
     parts = [f"**{_piped(t.title)}**\n\n{_tabulated(_escaped(t), 'pipe')}" for t in tables]
     lines = [*_meanings(tables), *below]
     if any(entry.best for table in tables for row in table.rows for entry in row):
@@ -178,9 +222,8 @@ def _meanings(tables: Sequence[Table]) -> list[str]:
     return [f"{mark} {meaning}" for mark, meaning in found.items()]
 
 
-def _latex(tables: list[Table], below: list[str]) -> str:
+def _latex(tables: list[Table], below: list[str], labels: set[str]) -> str:
     parts: list[str] = []
-    labels: set[str] = set()
     for table in tables:
         label = _latex_label(table.title, labels)
         labels.add(label)
