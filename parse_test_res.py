@@ -1,13 +1,11 @@
-"""Results of finished runs: mean and deviation over seeds, or one benchmark table of many runs.
+"""Results of finished runs: mean and deviation over seeds, or benchmark tables of many runs.
 
 A folder of seeds (seed1/, seed2/ ...), as after scripts/vtclip/main.sh:
 
     python parse_test_res.py output/oxford_pets/VTCLIP/rn50_16shots
 
 For a folder of such folders add --multi-exp. For runs with --eval-only add --test-log.
-For one table of every result.json below a folder:
-
-    python parse_test_res.py output --table --published
+For tables of every result.json below a folder, one for each backbone, add --table.
 """
 
 from __future__ import annotations
@@ -19,13 +17,27 @@ from pathlib import Path
 
 from vtclip.errors import UserError, run_command
 
+EXAMPLES = """examples of tables:
+  for a paper, published rows of two methods beside:
+    python parse_test_res.py output --table --format latex --published Tip-Adapter,CoOp
+  all published rows of one source, and each source of CoOp:
+    python parse_test_res.py output --table --published "APE_results,CoOp,all"
+  figures of your own file, with the columns method,backbone,dataset,shots,accuracy,source:
+    python parse_test_res.py output --table --published mine.csv
+  with what the runs cost:
+    python parse_test_res.py output --table --columns seeds,seconds,parameters
+  one record per cell, in full precision:
+    python parse_test_res.py output --table --format csv > results.csv
+"""
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", help="folder of results")
     parser.add_argument(
