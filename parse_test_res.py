@@ -55,7 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument("--test-log", action="store_true", help="logs of tests without training")
     table = parser.add_argument_group("benchmark table")
     table.add_argument(
-        "--table", action="store_true", help="one table of all results below the folder"
+        "--table",
+        action="store_true",
+        help="tables of all results below the folder, one for each backbone; own photos, "
+        "base and new classes, and models evaluated elsewhere stand apart",
     )
     table.add_argument(
         "--rows", choices=("methods", "shots"), help="what the rows are (default: methods)"

@@ -90,14 +90,28 @@ def test_own_photos_stand_apart_folder_by_folder(tmp_path: Path) -> None:
     # labels with the SHA-256 of the path, as of folders of output
     assert tables(tmp_path) == {
         "tiny": {"VTCLIP Digits": "90"},
-        f"tiny, own data ImageFolder-cats-{digest('/photos/cats')}": {
+        f"tiny, photos of ImageFolder-cats-{digest('/photos/cats')}": {
             "VTCLIP ImageFolder": "60",
             "ZeroshotCLIP ImageFolder": "50",
         },
-        f"tiny, own data ImageFolder-dogs-{digest('/photos/dogs')}": {
+        f"tiny, photos of ImageFolder-dogs-{digest('/photos/dogs')}": {
             "VTCLIP ImageFolder": "70",
             "ZeroshotCLIP ImageFolder": "50",
         },
+    }
+
+
+def test_files_of_features_stand_apart(tmp_path: Path) -> None:
+    for name, accuracy in (("a", 60.0), ("b", 70.0)):
+        place = {"dataset": "FeatureBank", "backbone": name, "backbone_fingerprint": name * 64}
+        trained = write_runs(tmp_path / name, [accuracy], **place)
+        write_runs(tmp_path / name, [50.0], trainer="ZeroshotCLIP", shots=0, **place)
+    elsewhere = result(accuracy=40.0, evaluated=str(trained / "seed1"), dataset="FeatureBank")
+    write_result(tmp_path / "elsewhere", elsewhere)
+    assert tables(tmp_path) == {
+        "a (aaaaaaaaaaaa)": {"VTCLIP FeatureBank": "60", "ZeroshotCLIP FeatureBank": "50"},
+        "b (bbbbbbbbbbbb)": {"VTCLIP FeatureBank": "70", "ZeroshotCLIP FeatureBank": "50"},
+        "tiny, evaluated from a checkpoint": {"VTCLIP FeatureBank": "40"},
     }
 
 

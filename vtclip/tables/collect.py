@@ -10,7 +10,7 @@ from pathlib import Path
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, NotAResult, Result, UnreadableResult, read_result
 from vtclip.tables.logs import is_log
-from vtclip.tables.names import OWN_DATASETS
+from vtclip.tables.names import OWN_PHOTOS
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,19 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
         r = run.result
         again = bool(r.evaluated) and (os.path.realpath(r.evaluated), _images(r)) in trained
         if r.shots == 0:
-            weights = r.backbone, r.backbone_fingerprint
-            figure = (r.method, *weights, *_images(r), r.seed, r.config_digest, r.accuracy)
+            figure = (r.method, *_images(r), r.seed, r.config_digest, r.accuracy)
             again = again or figure in without_shots
             without_shots.add(figure)
         (repeats if again else counted).append(run)
     return counted, repeats
 
 
-def own_data(result: Result) -> str:
-    """Return the data root of a run on data that the user brought, else an empty text."""
-    return result.dataset_root if result.dataset in OWN_DATASETS else ""
+def own_photos(result: Result) -> str:
+    """Return the folder of photos that a user brought, "" for a run on anything else."""
+    return result.dataset_root if result.dataset == OWN_PHOTOS else ""
 
 
-def _images(result: Result) -> tuple[str, str, str, str]:
-    return result.dataset, own_data(result), result.split, result.classes
+def _images(result: Result) -> tuple[str, ...]:
+    # a file of features has one name too, and its digest is that of the weights
+    weights = result.backbone, result.backbone_fingerprint
+    return *weights, result.dataset, own_photos(result), result.split, result.classes

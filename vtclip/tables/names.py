@@ -18,8 +18,8 @@ BENCHMARK: dict[str, str] = {
     "EuroSAT": "eurosat",
     "UCF101": "ucf101",
 }
-# datasets whose data is the user's: of one name, and in each data root another one
-OWN_DATASETS = ("ImageFolder", "FeatureBank")
+# the dataset whose images are the user's: of one name, and in each data root another one
+OWN_PHOTOS = "ImageFolder"
 AVERAGE = "average"
 # names of trainers that publications spell otherwise
 METHODS: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""Runs parted into tables by what they are: backbone, whose data, trained there or evaluated."""
+"""Runs parted into tables by what they are: backbone, whose photos, trained there or evaluated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vtclip.results import Result
 from vtclip.run_folder import own_data_label
-from vtclip.tables.collect import Run, own_data
+from vtclip.tables.collect import Run, own_photos
 
 
 @dataclass(frozen=True, order=True)
@@ -17,16 +17,17 @@ class Section:
     """What the runs of one table have in common.
 
     Attributes:
-        backbone, fingerprint: its name, and the start of the digest of its weights.
-        data: the label of data that a user brought, as in the names of output folders; "" for a
-            dataset of the package or a plug-in.
+        backbone, fingerprint: its name, and the start of the digest of its weights, or of the file
+            of features.
+        photos: the label of a folder of photos that a user brought, as in the names of output
+            folders; "" for any other dataset.
         evaluated: models trained elsewhere, evaluated on these images.
         classes: "all", "base" or "new".
     """
 
     backbone: str
     fingerprint: str
-    data: str
+    photos: str
     evaluated: bool
     classes: str
 
@@ -34,7 +35,7 @@ class Section:
     def kind(self) -> str:
         """In words, without the backbone; "" for all classes of a dataset, trained on it."""
         parts = [
-            f"own data {self.data}" if self.data else "",
+            f"photos of {self.photos}" if self.photos else "",
             "evaluated from a checkpoint" if self.evaluated else "",
             f"{self.classes} classes" if self.classes != "all" else "",
         ]
@@ -46,7 +47,7 @@ def section_of(result: Result) -> Section:
     return Section(
         result.backbone,
         result.backbone_fingerprint[:12],
-        own_data_label(result.dataset, Path(root)) if (root := own_data(result)) else "",
+        own_data_label(result.dataset, Path(folder)) if (folder := own_photos(result)) else "",
         bool(result.evaluated) and result.shots != 0,
         result.classes,
     )
