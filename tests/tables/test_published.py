@@ -20,6 +20,7 @@ from vtclip.tables.published import (
     wanted_figures,
     wanted_of,
 )
+from vtclip.tables.render import records
 
 from .runs import run, write_runs
 
@@ -120,6 +121,8 @@ def test_an_average_over_figures_selected_on_test_is_marked(tmp_path: Path) -> N
     # (62.01 + 60.93) / 2, (62.97 + 63.70) / 2
     assert str(averages["Tip-Adapter"]) == "61.47‡" and str(averages["CoOp"]) == "63.34"
     assert [name for name, entry in averages.items() if entry.best] == ["CoOp"]
+    said = {r["method"]: r["selected_on"] for r in records(data, "methods") if not r["values"]}
+    assert said == {"VTCLIP": "", "Tip-Adapter": "test", "CoOp": ""}
 
 
 def test_one_source_per_method() -> None:

@@ -11,6 +11,9 @@ from vtclip.tables.metrics import METRICS
 from vtclip.tables.names import AVERAGE, shots_order
 from vtclip.tables.spread import mean, std
 
+# the selection rule of published figures that a table must mark
+ON_TEST = "test"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -47,6 +50,11 @@ class Cell:
     selected_on: str = ""
     backbone: str = ""
     fingerprint: str = ""
+
+    @property
+    def on_test(self) -> bool:
+        """Whether it is a published figure that was selected on the test images."""
+        return bool(self.row.source) and self.selected_on == ON_TEST
 
     @property
     def mean(self) -> float:
@@ -128,6 +136,12 @@ class Grid:
         if value is None and (published := self.get(row, AVERAGE, shots)):
             return published.mean
         return value
+
+    def averaged(self, row: Row, datasets: Sequence[str], shots: int) -> list[Cell]:
+        """Return the cells that :meth:`average_of` is of."""
+        own = self.average(row, datasets, shots) is not None
+        places = datasets if own else [AVERAGE]
+        return [cell for place in places if (cell := self.get(row, place, shots)) is not None]
 
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:
         # our own first: zero-shot, then training-free, then trained; published results last

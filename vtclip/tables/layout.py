@@ -12,7 +12,6 @@ from vtclip.tables.cells import Cell, Grid, Row
 from vtclip.tables.collect import Run
 from vtclip.tables.metrics import METRICS, UNKNOWN
 from vtclip.tables.names import AVERAGE, average_name, method_name, shots_name
-from vtclip.tables.published import ON_TEST
 from vtclip.tables.spread import ci95
 
 Number = TypeVar("Number", int, float)
@@ -294,22 +293,15 @@ def _average_entry(data: TableData, grid: Grid, row: Row, shots: int) -> Entry:
     if value is None:
         return Entry("")
     text = METRICS[data.metric].text
-
-    def averaged(row: Row) -> list[Cell]:
-        """Return the cells that the average is of."""
-        own = grid.average(row, data.datasets, shots) is not None
-        places = data.datasets if own else [AVERAGE]
-        return [cell for place in places if (cell := grid.get(row, place, shots)) is not None]
-
-    cells = averaged(row)
+    cells = grid.averaged(row, data.datasets, shots)
     rivals = [
         text(other)
         for rival in grid.rows
         if (other := grid.average_of(rival, data.datasets, shots)) is not None
-        and not any(map(_on_test, averaged(rival)))
+        and not any(cell.on_test for cell in grid.averaged(rival, data.datasets, shots))
     ]
     marks = "".join(mark for mark in MARKS if any(mark in _marks(cell) for cell in cells))
-    best = not any(map(_on_test, cells)) and _is_best(data, text(value), rivals)
+    best = not any(cell.on_test for cell in cells) and _is_best(data, text(value), rivals)
     return Entry(text(value), marks, best)
 
 
@@ -322,15 +314,11 @@ def _is_best(data: TableData, value: str, rivals: Sequence[str]) -> bool:
 
 
 def _may_be_best(cell: Cell) -> bool:
-    return bool(cell.values) and not _on_test(cell)
-
-
-def _on_test(cell: Cell) -> bool:
-    return bool(cell.row.source) and cell.selected_on == ON_TEST
+    return bool(cell.values) and not cell.on_test
 
 
 def _marks(cell: Cell) -> str:
-    if _on_test(cell):
+    if cell.on_test:
         return ON_TEST_IMAGES
     # without shots nothing is drawn, and one seed is enough
     ours = not cell.row.source and cell.shots != 0

@@ -22,7 +22,6 @@ from vtclip.tables.names import (
 
 PUBLISHED_FILE = Path(__file__).with_name("published_results.csv")
 COLUMNS = ("method", "backbone", "dataset", "shots", "accuracy", "source")
-ON_TEST = "test"
 # the word of --published for every source of a method
 EVERY_SOURCE = "all"
 # how the sources of a method's own authors start

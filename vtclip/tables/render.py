@@ -12,7 +12,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from vtclip.tables.cells import Cell, Grid, Row
+from vtclip.tables.cells import ON_TEST, Cell, Grid, Row
 from vtclip.tables.layout import (
     COSTS,
     DEFAULT_COLUMNS,
@@ -175,7 +175,16 @@ def _average_records(data: TableData, grid: Grid, row: Row, shots: int) -> list[
         return []
     like = grid.of(row)[0]
     name = average_name(data.datasets)
-    cell = Cell(row, name, shots, (value,), backbone=like.backbone, fingerprint=like.fingerprint)
+    on_test = any(cell.on_test for cell in grid.averaged(row, data.datasets, shots))
+    cell = Cell(
+        row,
+        name,
+        shots,
+        (value,),
+        selected_on=ON_TEST if on_test else "",
+        backbone=like.backbone,
+        fingerprint=like.fingerprint,
+    )
     return [{**_record(data, cell), "values": []}]
 
 
