@@ -1,13 +1,11 @@
-"""Results of finished runs: mean and deviation over seeds, or one benchmark table of many runs.
+"""Results of finished runs: mean and deviation over seeds, or benchmark tables of many runs.
 
 A folder of seeds (seed1/, seed2/ ...), as after scripts/vtclip/main.sh:
 
     python parse_test_res.py output/oxford_pets/VTCLIP/rn50_16shots
 
 For a folder of such folders add --multi-exp. For runs with --eval-only add --test-log.
-For one table of every result.json below a folder:
-
-    python parse_test_res.py output --table --published
+For tables of every result.json below a folder, one for each backbone, add --table.
 """
 
 from __future__ import annotations
@@ -19,14 +17,27 @@ from pathlib import Path
 
 from vtclip.errors import UserError, run_command
 
+EXAMPLES = """examples of tables:
+  for a paper, published rows of two methods beside:
+    python parse_test_res.py output --table --format latex --published Tip-Adapter,CoOp
+  all published rows of one source, and each source of CoOp:
+    python parse_test_res.py output --table --published "APE_results,CoOp,all"
+  figures of your own file, with the columns method,backbone,dataset,shots,accuracy,source:
+    python parse_test_res.py output --table --published mine.csv
+  with what the runs cost:
+    python parse_test_res.py output --table --columns seeds,seconds,parameters
+  one record per cell, in full precision:
+    python parse_test_res.py output --table --format csv > results.csv
+"""
 FORMATS = ("text", "markdown", "latex", "csv", "json")
-BUILT_IN = "built-in"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("directory", help="folder of results")
     parser.add_argument(
@@ -44,7 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     seeds.add_argument("--test-log", action="store_true", help="logs of tests without training")
     table = parser.add_argument_group("benchmark table")
     table.add_argument(
-        "--table", action="store_true", help="one table of all results below the folder"
+        "--table",
+        action="store_true",
+        help="tables of all results below the folder, one for each backbone; own photos, "
+        "base and new classes, and models evaluated elsewhere stand apart",
     )
     table.add_argument(
         "--rows", choices=("methods", "shots"), help="what the rows are (default: methods)"
@@ -53,11 +67,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--format", choices=FORMATS, help="text (default); csv and json have one record per cell"
     )
     table.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="columns beside the values: any of seeds,seconds,parameters, or none (default: seeds)",
+    )
+    table.add_argument(
         "--published",
         nargs="?",
-        const=BUILT_IN,
-        metavar="CSV",
-        help="add published results of the same backbone and shots: built in, or from a CSV file",
+        const="",
+        metavar="NAMES",
+        help="add published results of the same backbone and shots, one row per method: any, or "
+        "with commas METHOD, or a text within the source; all: a row for each source; FILE.csv: "
+        "from this file instead",
     )
     table.add_argument(
         "--mix",
@@ -79,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _refuse(args, ("multi_exp", "test_log"), "--table reads result.json files alone")
         _print_table(args, interval)
         return
-    _refuse(args, ("rows", "format", "published", "mix"), "add --table")
+    _refuse(args, ("rows", "format", "columns", "published", "mix"), "add --table")
     from vtclip.tables.logs import END_OF_TEST, END_OF_TRAINING
     from vtclip.tables.summary import summarise, summarise_all
 
@@ -90,17 +111,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_table(args: argparse.Namespace, interval: str) -> None:
     from vtclip.tables.benchmark_table import load_tables
+    from vtclip.tables.layout import DEFAULT_COLUMNS, columns_of
     from vtclip.tables.metrics import keywords_of
-    from vtclip.tables.published import PUBLISHED_FILE
+    from vtclip.tables.published import wanted_of
     from vtclip.tables.render import all_footnotes, render_all
 
-    published = None
-    if args.published is not None:
-        published = PUBLISHED_FILE if args.published == BUILT_IN else Path(args.published)
+    published = None if args.published is None else wanted_of(args.published)
     keywords = keywords_of(args.keyword)
-    data = load_tables(Path(args.directory), keywords, interval, published, args.mix)
     output_format = args.format or "text"
-    print(render_all(data, output_format, args.rows or "methods"))
+    if args.columns is not None and output_format in ("csv", "json"):
+        raise UserError(f"--columns: {output_format} has all of them; leave --columns out.")
+    columns = DEFAULT_COLUMNS if args.columns is None else columns_of(args.columns)
+    data = load_tables(Path(args.directory), keywords, interval, published, args.mix)
+    print(render_all(data, output_format, args.rows or "methods", columns))
     if output_format == "csv":  # notes are not CSV
         for line in all_footnotes(data):
             print(line, file=sys.stderr)
@@ -111,7 +134,7 @@ def _print_table(args: argparse.Namespace, interval: str) -> None:
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
-    given = [name for name in names if getattr(args, name)]
+    given = [name for name in names if getattr(args, name) not in (None, False)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')}: {reason}.")
 

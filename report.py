@@ -85,11 +85,9 @@ def _add_curves(parser: argparse.ArgumentParser) -> None:
     add(
         "--published",
         nargs="?",
-        const="*",
-        default="",
+        const="",
         metavar="NAMES",
-        help="published figures, dashed: all, or those whose method or source has one of these "
-        "texts in it, with commas",
+        help="published figures, dashed; NAMES as of parse_test_res.py",
     )
     add("--mix", action="store_true", help="also runs that differ in what should agree")
 
@@ -154,25 +152,15 @@ def curves(args: argparse.Namespace) -> None:
     from vtclip.files import user_path
     from vtclip.report.curves import draw_curves, zero_shot_cells
     from vtclip.tables.benchmark_table import load_results
-    from vtclip.tables.collect import collect
-    from vtclip.tables.published import PUBLISHED_FILE
+    from vtclip.tables.published import wanted_of
 
     folder = user_path(args.folder, "DIR")
-    published = PUBLISHED_FILE if args.published else None
+    published = None if args.published is None else wanted_of(args.published)
     data = load_results(folder, args.keyword, published=published, mix=args.mix)
-    if args.published not in ("", "*"):
-        names = [name.strip().casefold() for name in args.published.split(",") if name.strip()]
-        cells = [
-            cell
-            for cell in data.cells
-            if not cell.row.source
-            or any(name in f"{cell.row.method}\n{cell.row.source}".casefold() for name in names)
-        ]
-        if not any(cell.row.source for cell in cells):
-            raise UserError(f"--published {args.published}: no published figure of that name here.")
-        data = replace(data, cells=cells)
+    if published and published.texts and not any(cell.row.source for cell in data.cells):
+        raise UserError(f"--published {args.published}: no published figure of that name here.")
     if args.keyword == "accuracy" and all(cell.shots for cell in data.cells):
-        data = replace(data, cells=[*data.cells, *zero_shot_cells(collect(folder).runs)])
+        data = replace(data, cells=[*data.cells, *zero_shot_cells(data.runs)])
     for line in data.warnings:
         print(f"warning: {line}", file=sys.stderr)
     _save(args, draw_curves(data), folder)

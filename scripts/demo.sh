@@ -9,4 +9,4 @@ for shots in 1 2 4 8 16; do
     attended bash scripts/vtclip/main.sh digits "$shots" > /dev/null
     echo "VT-CLIP, shots $shots: done"
 done
-"$PYTHON" parse_test_res.py output/digits --table --rows shots
+"$PYTHON" parse_test_res.py output/digits --table --rows shots --columns seeds,seconds,parameters

@@ -34,5 +34,6 @@ unless its row names another. Each row is selected on validation or not at all; 
 leave many values equal, and what they choose may lie below the best.
 
 EOF
-"$PYTHON" "$ROOT/parse_test_res.py" "$results" --table --rows shots --format markdown >> "$page.new"
+"$PYTHON" "$ROOT/parse_test_res.py" "$results" --table --rows shots --format markdown \
+    --columns seeds,seconds,parameters >> "$page.new"
 mv "$page.new" "$page"

@@ -55,6 +55,20 @@ def test_tables(script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path
     assert "X, published [1]" in printed(script, capsys, tmp_path, "--table", "--published", own)
 
 
+def test_seconds_and_parameters_are_on_demand(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_runs(tmp_path, [62.0, 63.0, 64.0])
+    assert printed(script, capsys, tmp_path, "--table").splitlines()[2].split() == [
+        "method", "16", "seeds",
+    ]  # fmt: skip
+    every = printed(script, capsys, tmp_path, "--table", "--columns", "seeds,seconds,parameters")
+    assert "1.58M" in every
+    assert "seeds" not in printed(script, capsys, tmp_path, "--table", "--columns", "none").replace(
+        "over seeds", ""
+    )
+
+
 def test_csv_keeps_the_notes_apart(
     script: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -72,6 +86,8 @@ def test_csv_keeps_the_notes_apart(
         (["--published"], "--published: add --table"),
         (["--mix"], "--mix: add --table"),
         (["--format", "csv"], "--format: add --table"),
+        (["--columns", "seeds"], "--columns: add --table"),
+        (["--table", "--format", "csv", "--columns", "seeds"], "csv has all of them"),
         (["--table", "--multi-exp"], "--multi-exp: --table reads"),
         (["--table", "--test-log"], "--test-log: --table reads"),
     ],

@@ -15,7 +15,7 @@ from vtclip.errors import run_command
 from vtclip.files import write_text
 from vtclip.tables.benchmark_table import load_results
 from vtclip.tables.cells import Cell
-from vtclip.tables.layout import TableData
+from vtclip.tables.layout import COSTS, TableData
 from vtclip.tables.names import shots_name
 from vtclip.tables.render import render
 
@@ -73,7 +73,9 @@ def main() -> None:
     data = {name: load_results(args.output / name) for name in ("digits", "caltech101")}
     draw(data["digits"], PLOT)
     page = PAGE.format(
-        **{name: render(found, "markdown", "methods") for name, found in data.items()},
+        **{
+            name: render(found, "markdown", "methods", tuple(COSTS)) for name, found in data.items()
+        },
         losses="\n".join(loss for found in data.values() for loss in losses(found.cells)),
         notes=NOTES.read_text(encoding="utf-8"),
     )

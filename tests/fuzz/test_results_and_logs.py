@@ -18,9 +18,9 @@ from tests.tables.runs import log_text, result, write_runs
 from vtclip.errors import UserError
 from vtclip.files import read_json
 from vtclip.results import RESULT_FILE, Result, read_result
-from vtclip.tables.benchmark_table import load_results
+from vtclip.tables.benchmark_table import load_tables
 from vtclip.tables.logs import END_OF_TEST, END_OF_TRAINING
-from vtclip.tables.render import FORMATS, render
+from vtclip.tables.render import FORMATS, render_all
 from vtclip.tables.summary import read_experiment, summarise
 
 hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is not installed")
@@ -72,18 +72,18 @@ def tabulate_or_refuse(folder: Path) -> None:
     found = read_or_refuse(folder / "seed3" / RESULT_FILE)
     for mix in (False, True):
         try:
-            data = load_results(folder, mix=mix)
+            tables = load_tables(folder, ["accuracy"], mix=mix)
         except UserError as error:
             one_line(error)
             assert not mix and found is not None
             continue
-        ours = [v for c in data.cells for v in c.values]
+        ours = [v for data in tables for c in data.cells for v in c.values]
         assert {90.0, 91.0} <= set(ours) and len(ours) == 2 + (found is not None)
-        said = " ".join(data.notes + data.warnings)
+        said = " ".join(line for data in tables for line in data.notes + data.warnings)
         assert found is not None or str(folder / "seed3" / RESULT_FILE) in said
         for output_format in FORMATS:
             for rows in ("methods", "shots"):
-                render(data, output_format, rows).encode()
+                render_all(tables, output_format, rows).encode()
     for keyword in ("accuracy", "macro_f1", "error", "loss", "ece", "accuracy,nll,ece_scaled"):
         summarise_or_refuse(folder, keyword)
 

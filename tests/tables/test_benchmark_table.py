@@ -12,10 +12,10 @@ import pytest
 from vtclip.errors import UserError
 from vtclip.results import write_result
 from vtclip.tables.benchmark_table import load_results
-from vtclip.tables.layout import parameters_text, seconds_text
+from vtclip.tables.layout import COSTS, parameters_text, seconds_text
 from vtclip.tables.names import BENCHMARK
-from vtclip.tables.published import PUBLISHED_FILE
-from vtclip.tables.render import render
+from vtclip.tables.published import Wanted
+from vtclip.tables.render import BOLD, render
 
 from .runs import log_text, result, write_log, write_runs
 
@@ -49,7 +49,7 @@ def two_datasets(tmp_path: Path) -> Path:
 
 
 def shown(root: Path, output_format: str = "text", rows: str = "methods", **options: Any) -> str:
-    return render(load_results(root, **options), output_format, rows)
+    return render(load_results(root, **options), output_format, rows, tuple(COSTS))
 
 
 def test_one_dataset_is_one_table(digits: Path) -> None:
@@ -119,22 +119,24 @@ def test_the_average_of_all_eleven_has_no_number(tmp_path: Path) -> None:
         write_runs(tmp_path, [50.0 + number], dataset=dataset)
     text = shown(tmp_path)
     assert "average" in text and "average of" not in text
-    assert "55.00" in text.splitlines()[-4]
+    (line,) = (line for line in text.splitlines() if line.startswith("VTCLIP"))
+    assert line.split()[12:13] == ["55.00†"]
     write_runs(tmp_path, [50.0])
     assert "average of 12" in shown(tmp_path)
 
 
 def test_markdown(digits: Path) -> None:
     assert shown(digits, "markdown").splitlines()[2:] == [
-        "| method       |            1 |           16 |   seeds |   seconds per run "
+        "| method       |                1 |               16 |   seeds |   seconds per run "
         "|   trainable parameters |",
-        "|:-------------|-------------:|-------------:|--------:|------------------:"
+        "|:-------------|-----------------:|-----------------:|--------:|------------------:"
         "|-----------------------:|",
-        "| ZeroshotCLIP |        55.00 |        55.00 |       1 |               0.8 "
+        "| ZeroshotCLIP |            55.00 |            55.00 |       1 |               0.8 "
         "|                      0 |",
-        "| VTCLIP       | 61.00 ± 0.82 | 91.00 ± 0.82 |       3 |            3.1-12 "
+        "| VTCLIP       | **61.00** ± 0.82 | **91.00** ± 0.82 |       3 |            3.1-12 "
         "|                  1.58M |",
         "",
+        f"- {BOLD}",
         "- selected on: last epoch (VTCLIP); nothing to select (ZeroshotCLIP)",
     ]
 
@@ -178,44 +180,43 @@ def test_json_has_the_notes_too(two_datasets: Path) -> None:
 def test_published_figures_are_marked_and_sourced(tmp_path: Path) -> None:
     place: dict[str, Any] = {"dataset": "ImageNet", "backbone": "RN50"}
     write_runs(tmp_path, [63.0, 63.5, 64.0], **place)
-    text = shown(tmp_path, published=PUBLISHED_FILE)
+    text = shown(tmp_path, published=Wanted())
     lines = text.splitlines()
     source = "OpenGVLab/CaFo@a805a2ae:CaFo_arXiv.pdf Table 2"
+    assert lines[5].startswith("VTCLIP  ") and lines[6].startswith("VTCLIP, published")
     (listed,) = (line for line in lines if line.endswith(f"published, not re-run: {source}"))
     number = listed.split()[0]
     (row,) = (line for line in lines if line.startswith(f"VTCLIP, published {number}"))
     assert row.split()[-1] == "63.92"
-    (zero,) = (line for line in lines if line.startswith(f"ZeroshotCLIP, published {number}"))
-    assert zero.split()[-1] == "60.33"
+    (tip,) = (line for line in lines if line.startswith("Tip-Adapter-F, published"))
+    assert tip.split()[-1] == "65.51‡"
     numbers = [line.split("]")[0] + "]" for line in lines if "] published, not re-run" in line]
     assert numbers == [f"[{i}]" for i in range(1, len(numbers) + 1)]
     assert all(f"published {number} " in text for number in numbers)
-    records = list(csv.DictReader(io.StringIO(shown(tmp_path, "csv", published=PUBLISHED_FILE))))
+    records = list(csv.DictReader(io.StringIO(shown(tmp_path, "csv", published=Wanted()))))
     (record,) = (r for r in records if r["origin"] != "run" and r["method"] == "VTCLIP")
     assert record["origin"] == "published, not re-run" and record["source"] == source
     assert (record["backbone"], record["std"], record["seeds"]) == ("RN50", "", "")
 
 
 def test_published_figures_that_do_not_belong_stay_out(digits: Path) -> None:
-    text = shown(digits, published=PUBLISHED_FILE)
+    text = shown(digits, published=Wanted())
     assert "note: no published result of tiny on these datasets" in text
     assert "published [" not in text
     with pytest.raises(UserError, match="accuracies"):
-        load_results(digits, "macro_f1", published=PUBLISHED_FILE)
+        load_results(digits, "macro_f1", published=Wanted())
 
 
 def test_runs_that_differ_are_refused_unless_told(digits: Path) -> None:
-    other = write_runs(digits / "other", [90.0], backbone="RN50", trainer="CoOp")
+    other = write_runs(digits / "other", [90.0], total=50_000, trainer="CoOp")
     with pytest.raises(UserError) as caught:
         load_results(digits)
     said = str(caught.value)
-    assert "the table: runs differ in backbone: tiny (" in said and f"RN50 ({other}/seed1)" in said
+    assert "Digits: runs differ in number of test images: 100000 (" in said
+    assert f"50000 ({other}/seed1)" in said
     assert "\n" not in said and "--mix" in said
     text = shown(digits, mix=True)
-    assert "mixed: the table: runs differ in backbone" in text
-    assert "backbone RN50 (0123456789ab), tiny (0123456789ab)" in text
-    published = shown(digits, mix=True, published=PUBLISHED_FILE)
-    assert "note: no published result of RN50, tiny" in published
+    assert "mixed: Digits: runs differ in number of test images" in text
 
 
 def test_an_evaluation_of_a_run_is_no_second_seed(digits: Path) -> None:

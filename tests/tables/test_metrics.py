@@ -14,6 +14,7 @@ from vtclip.results import RESULT_FILE, Temperature, write_result
 from vtclip.tables.benchmark_table import load_tables
 from vtclip.tables.logs import END_OF_TRAINING
 from vtclip.tables.metrics import METRICS, keywords_of
+from vtclip.tables.published import Wanted
 from vtclip.tables.render import render_all
 from vtclip.tables.summary import summarise, summarise_all
 
@@ -65,7 +66,7 @@ def test_a_table_of_old_and_new_has_dashes(old_and_new: Path) -> None:
         "ZeroshotCLIP": "2.50",
         "VTCLIP": "4.00 ± 0.82",
         "CoOp": "-",
-        "TipAdapter": "-",
+        "Tip-Adapter": "-",
     }
     old = ", ".join(f"{old_and_new}/TipAdapter/seed{seed}" for seed in (1, 2, 3))
     line = f"note: no ece, the result of an earlier version: {old_and_new}/CoOp/seed2, {old}"
@@ -85,7 +86,7 @@ def test_scaled_figures_give_the_reason_where_there_is_none(old_and_new: Path) -
         "ZeroshotCLIP": "-",
         "VTCLIP": "2.00 ± 0.00",
         "CoOp": "-",
-        "TipAdapter": "-",
+        "Tip-Adapter": "-",
     }
     assert (
         "note: no ece_scaled, for there is no temperature (ZeroshotCLIP uses no few-shot images): "
@@ -186,7 +187,7 @@ def test_a_table_knows_its_metrics_alone(old_and_new: Path) -> None:
     with pytest.raises(UserError, match="ece"):
         load_tables(old_and_new, ["accuracy", "eec"])
     with pytest.raises(UserError, match="--published"):
-        load_tables(old_and_new, ["accuracy", "ece"], published=Path("any.csv"))
+        load_tables(old_and_new, ["accuracy", "ece"], published=Wanted(Path("any.csv")))
     assert {"accuracy", "macro_f1", "error", "ece", "nll", "ece_scaled", "nll_scaled"} == set(
         METRICS
     )

@@ -27,7 +27,7 @@ def test_methods_whose_prompts_differ_on_a_dataset() -> None:
     alike = seeds([90.0, 90.1, 90.2], dataset="Pets", templates=["a {}."])
     assert said(seeds([90.0, 90.1, 90.2]) + tip + coop + alike) == [
         "Digits: the prompts differ: no template (CoOp); 'a photo of the number {}.' (VTCLIP); "
-        "'a {}.' and 1 more (TipAdapter)"
+        "'a {}.' and 1 more (Tip-Adapter)"
     ]
 
 

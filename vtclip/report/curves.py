@@ -13,7 +13,7 @@ from vtclip.tables.cells import Cell, Grid, Row
 from vtclip.tables.collect import Run
 from vtclip.tables.layout import TableData
 from vtclip.tables.metrics import METRICS
-from vtclip.tables.names import AVERAGE, average_name
+from vtclip.tables.names import AVERAGE, average_name, method_name
 from vtclip.tables.spread import std
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def _average(grid: Grid, row: Row, datasets: Sequence[str]) -> Curve:
 
 
 def _draw(axes: Axes, curve: Curve, shots: Sequence[int], colour: str, marker: str) -> None:
-    label = f"{curve.row.method} (published)" if curve.row.source else curve.row.method
+    name = method_name(curve.row.method)
+    label = f"{name} (published)" if curve.row.source else name
     places = [0 if s == 0 else 1 + shots.index(s) for s in curve.shots]
     if set(curve.shots) == {0}:
         axes.plot(places, curve.means, "*", color=colour, markersize=7, label=label, clip_on=False)

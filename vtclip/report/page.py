@@ -23,9 +23,10 @@ from vtclip.report.style import svg_of
 from vtclip.results import Result
 from vtclip.tables.benchmark_table import load_tables
 from vtclip.tables.cells import Cell
-from vtclip.tables.collect import Run, collect, without_repeats
-from vtclip.tables.layout import TableData, footnotes
+from vtclip.tables.collect import Run
+from vtclip.tables.layout import TableData
 from vtclip.tables.names import shots_name
+from vtclip.tables.render import all_footnotes
 from vtclip.tables.spread import mean
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Line:
     """A line of the table: one method on one dataset at one shot count."""
 
     method: str
+    backbone: str
     dataset: str
     shots: int
     shots_name: str
@@ -111,12 +113,13 @@ def build_page(folder: Path, *, images: int, runs_in_detail: int, root: str, mix
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     tables = load_tables(folder, METRICS_SHOWN, mix=mix)
-    accuracy = tables[0]
-    runs, _ = without_repeats(collect(folder).runs)
+    number = len(METRICS_SHOWN)
+    sections = [tables[i : i + number] for i in range(0, len(tables), number)]
+    runs = list({run.folder: run for data in tables for run in data.runs}.values())
     chosen = runs_to_detail(runs)
     details = [_details(run, images, root) for run in chosen[:runs_in_detail]]
-    lines = table_lines(tables, runs)
-    notes = list(dict.fromkeys(line for data in tables for line in footnotes(data)))
+    lines = [line for section in sections for line in table_lines(section, section[0].runs)]
+    notes = all_footnotes(tables)
     environment = Environment(
         loader=PackageLoader("vtclip", "report"),
         autoescape=True,
@@ -126,12 +129,16 @@ def build_page(folder: Path, *, images: int, runs_in_detail: int, root: str, mix
     )
     return environment.get_template(TEMPLATE).render(
         title=f"Results in {folder.name or folder}",
-        backbone=accuracy.backbone,
+        sections=[section[0].section for section in sections],
         lines=lines,
+        backbones=list(dict.fromkeys(line.backbone for line in lines)),
         methods=list(dict.fromkeys(line.method for line in lines)),
         datasets=list(dict.fromkeys(line.dataset for line in lines)),
         shots=list(dict.fromkeys((line.shots, line.shots_name) for line in lines)),
-        curves=svg_of(draw_curves(_with_zero_shot(accuracy, runs))),
+        curves={
+            accuracy.section: svg_of(draw_curves(_with_zero_shot(accuracy)))
+            for accuracy, *_ in sections
+        },
         warnings=[line for line in notes if line.startswith("warning: ")],
         notes=[line for line in notes if not line.startswith("warning: ")],
         details=details,
@@ -148,12 +155,14 @@ def table_lines(tables: Sequence[TableData], runs: Sequence[Run]) -> list[Line]:
     """
     ece, nll = ({_place(cell): cell for cell in data.cells} for data in tables[1:])
     found = []
+    kind = tables[0].kind
     for cell in tables[0].cells:
         group = [run.result for run in runs if _place_of(run.result) == _place(cell)]
         found.append(
             Line(
                 method=cell.row.method,
-                dataset=cell.dataset,
+                backbone=cell.backbone,
+                dataset=f"{cell.dataset} ({kind})" if kind else cell.dataset,
                 shots=cell.shots,
                 shots_name=shots_name(cell.shots),
                 accuracy=cell.mean,
@@ -175,12 +184,12 @@ def runs_to_detail(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (-(run.result.shots % 10**6), run.result.seed))
 
 
-def _with_zero_shot(data: TableData, runs: Sequence[Run]) -> TableData:
+def _with_zero_shot(data: TableData) -> TableData:
     from dataclasses import replace
 
     if not all(cell.shots for cell in data.cells):
         return data
-    return replace(data, cells=[*data.cells, *zero_shot_cells(runs)])
+    return replace(data, cells=[*data.cells, *zero_shot_cells(data.runs)])
 
 
 def _place(cell: Cell) -> tuple[str, str, int]:

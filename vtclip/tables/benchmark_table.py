@@ -8,13 +8,21 @@ from pathlib import Path
 
 from vtclip.errors import UserError, unknown_name
 from vtclip.results import RESULT_FILE
-from vtclip.tables.cells import Grid, Row, build_cells
+from vtclip.tables.cells import Cell, Grid, Row, build_cells
 from vtclip.tables.collect import Collection, Run, collect, without_repeats
 from vtclip.tables.comparability import differences
 from vtclip.tables.layout import TableData
 from vtclip.tables.metrics import METRICS, why_unknown
 from vtclip.tables.names import dataset_order
-from vtclip.tables.published import comparable_datasets, published_cells, read_published
+from vtclip.tables.published import (
+    PublishedResult,
+    Wanted,
+    comparable_datasets,
+    one_source_each,
+    published_cells,
+    wanted_figures,
+)
+from vtclip.tables.sections import Section, sections_of
 from vtclip.tables.table_warnings import table_warnings
 
 
@@ -22,31 +30,44 @@ def load_results(
     root: Path,
     keyword: str = "accuracy",
     interval: str = "std",
-    published: Path | None = None,
+    published: Wanted | None = None,
     mix: bool = False,
 ) -> TableData:
-    """Return :func:`load_tables` of one keyword."""
-    return load_tables(root, [keyword], interval, published, mix)[0]
+    """Return :func:`load_tables` of one keyword, where that is one table.
+
+    Raises:
+        UserError: as there, or the runs make several tables.
+    """
+    first, *others = load_tables(root, [keyword], interval, published, mix)
+    if others:
+        sections = "; ".join(data.section for data in (first, *others))
+        raise UserError(
+            f"{root}: holds runs of several kinds ({sections}); give a folder with runs of one."
+        )
+    return first
 
 
 def load_tables(
     root: Path,
     keywords: Sequence[str],
     interval: str = "std",
-    published: Path | None = None,
+    published: Wanted | None = None,
     mix: bool = False,
 ) -> list[TableData]:
     """Collect the results below `root` and everything that tables of them must say.
 
+    There is one table per keyword for each section (see :mod:`vtclip.tables.sections`): the
+    keywords of the first, then those of the next.
+
     Args:
         root: a folder with result.json files anywhere below it.
-        keywords: of METRICS, one per table.
+        keywords: of METRICS.
         interval: "std" or "ci95".
-        published: a file of published results to put beside, None for none.
+        published: the published results to put beside, None for none.
         mix: make a table of runs that differ in what must agree, and list the differences below it.
 
     Raises:
-        UserError: there is no result that can be read, or runs differ (see
+        UserError: there is no result that can be read, or runs of a section differ (see
             :mod:`vtclip.tables.comparability`) and `mix` is False.
     """
     for keyword in keywords:
@@ -54,35 +75,41 @@ def load_tables(
             raise unknown_name("--keyword of a table", keyword, METRICS)
     if published is not None and list(keywords) != ["accuracy"]:
         raise UserError("--published: published results are accuracies; leave out --keyword.")
-    others = [] if published is None else read_published(published)
+    figures = [] if published is None else wanted_figures(published)
     found = collect(root)
-    runs, repeats = without_repeats(found.runs)
-    mixed = differences(runs)
-    if mixed and not mix:
-        raise _refusal(mixed)
-    general_notes = _notes(runs, repeats, found)
+    counted, repeats = without_repeats(found.runs)
+    sections = sections_of(counted)
+    mixed = {section: differences(runs) for section, runs in sections}
+    if not mix and (all_mixed := [sentence for some in mixed.values() for sentence in some]):
+        raise _refusal(all_mixed)
+    collected = _collection_notes(repeats, found)
     tables = []
-    for keyword in keywords:
-        cells = build_cells(runs, keyword)
-        warnings = [f"left out, {sentence}" for sentence in found.damaged]
-        warnings += table_warnings(runs, cells, keyword)
-        notes = general_notes + _without_column(runs, Grid(cells)) + _without_value(runs, keyword)
-        if published is not None:
-            beside = published_cells(others, runs)
-            cells += beside
-            notes += _published_notes(runs, bool(beside))
-        tables.append(
-            TableData(
-                cells=cells,
-                datasets=dataset_order({run.result.dataset for run in runs}),
-                backbone=_backbone(runs),
-                metric=keyword,
-                interval=interval,
-                notes=notes,
-                mixed=mixed,
-                warnings=warnings,
+    for section, runs in sections:
+        general_notes = _unofficial(runs) + collected
+        for keyword in keywords:
+            cells = build_cells(runs, keyword)
+            warnings = [f"left out, {sentence}" for sentence in found.damaged]
+            warnings += table_warnings(runs, cells, keyword)
+            notes = general_notes + _without_column(runs, Grid(cells))
+            notes += _without_value(runs, keyword)
+            if published is not None:
+                beside, notes_beside = _published_beside(figures, section, runs, published)
+                cells += beside
+                notes += notes_beside
+            tables.append(
+                TableData(
+                    runs=runs,
+                    cells=cells,
+                    datasets=dataset_order({run.result.dataset for run in runs}),
+                    backbone=f"{section.backbone} ({section.fingerprint})",
+                    kind=section.kind,
+                    metric=keyword,
+                    interval=interval,
+                    notes=notes,
+                    mixed=mixed[section],
+                    warnings=warnings,
+                )
             )
-        )
     return tables
 
 
@@ -93,18 +120,15 @@ def _refusal(differing: Sequence[str]) -> UserError:
     )
 
 
-def _backbone(runs: Sequence[Run]) -> str:
-    names = {(r.result.backbone, r.result.backbone_fingerprint[:12]) for r in runs}
-    return ", ".join(f"{name} ({digest})" for name, digest in sorted(names))
+def _unofficial(runs: Sequence[Run]) -> list[str]:
+    names = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
+    if not names:
+        return []
+    return [f"not on the official split, comparable with no other: {', '.join(names)}"]
 
 
-def _notes(runs: Sequence[Run], repeats: Sequence[Run], collected: Collection) -> list[str]:
+def _collection_notes(repeats: Sequence[Run], collected: Collection) -> list[str]:
     found = []
-    unofficial = dataset_order({r.result.dataset for r in runs if not r.result.comparable})
-    if unofficial:
-        found.append(
-            f"not on the official split, comparable with no other: {', '.join(unofficial)}"
-        )
     if repeats:
         folders = ", ".join(str(run.folder) for run in repeats)
         found.append(f"repeats of runs in the table, left out: {folders}")
@@ -138,12 +162,24 @@ def _without_value(runs: Sequence[Run], keyword: str) -> list[str]:
     return [f"no {keyword}, {why}: {', '.join(where)}" for why, where in folders.items()]
 
 
-def _published_notes(runs: Sequence[Run], any_found: bool) -> list[str]:
-    found = []
+def _published_beside(
+    figures: Sequence[PublishedResult], section: Section, runs: Sequence[Run], wanted: Wanted
+) -> tuple[list[Cell], list[str]]:
+    """Return the published cells beside `runs`, and what to note of them."""
+    if section.evaluated:
+        return [], ["no published results beside models that were trained on other images"]
+    cells, others = published_cells(figures, runs), 0
+    if not wanted.every_source:
+        cells, others = one_source_each(cells)
+    notes = []
     unlike = dataset_order({run.result.dataset for run in runs} - comparable_datasets(runs))
     if unlike:
-        found.append(f"no published results beside other test sets: {', '.join(unlike)}")
-    backbones = sorted({run.result.backbone for run in runs})
-    if not any_found:
-        found.append(f"no published result of {', '.join(backbones)} on these datasets")
-    return found
+        notes.append(f"no published results beside other test sets: {', '.join(unlike)}")
+    if others:
+        notes.append(
+            "one published row per method, of the source with the most figures here, of equals its "
+            f"authors' own; rows of other sources left out: {others} (--published all shows them)"
+        )
+    if not cells:
+        notes.append(f"no published result of {section.backbone} on these datasets")
+    return cells, notes

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from vtclip.tables.collect import Run
 from vtclip.tables.metrics import METRICS
-from vtclip.tables.names import shots_order
+from vtclip.tables.names import AVERAGE, shots_order
 from vtclip.tables.spread import mean, std
+
+# the selection rule of published figures that a table must mark
+ON_TEST = "test"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Cell:
         seeds: empty for a published result.
         seconds: mean per run, None where not known.
         parameters: number of trained parameters, None where not known.
-        selected_on: the selection rule, "" where not known.
+        selected_on: the selection rule, "" where not known; "test" of some published results.
         backbone, fingerprint: its name, and the digest of its weights ("" where not known).
     """
 
@@ -47,6 +50,11 @@ class Cell:
     selected_on: str = ""
     backbone: str = ""
     fingerprint: str = ""
+
+    @property
+    def on_test(self) -> bool:
+        """Whether it is a published figure that was selected on the test images."""
+        return bool(self.row.source) and self.selected_on == ON_TEST
 
     @property
     def mean(self) -> float:
@@ -97,6 +105,7 @@ class Grid:
         shots_of: dict[Row, set[int]] = defaultdict(set)
         for row, _, shots in self._cells:
             shots_of[row].add(shots)
+        self._shots_of = shots_of
         self._without_shots = {row for row, shots in shots_of.items() if shots == {0}}
         self.rows: list[Row] = sorted(shots_of, key=self._rank)
         own = {shots for row, _, shots in self._cells if not row.source}
@@ -121,8 +130,24 @@ class Grid:
         means = [cell.mean for cell in cells if cell is not None and cell.values]
         return mean(means) if means and len(means) == len(datasets) else None
 
+    def average_of(self, row: Row, datasets: Sequence[str], shots: int) -> float | None:
+        """Return the average of a row, where it has none over `datasets` the published one."""
+        value = self.average(row, datasets, shots)
+        if value is None and (published := self.get(row, AVERAGE, shots)):
+            return published.mean
+        return value
+
+    def averaged(self, row: Row, datasets: Sequence[str], shots: int) -> list[Cell]:
+        """Return the cells that :meth:`average_of` is of."""
+        own = self.average(row, datasets, shots) is not None
+        places = datasets if own else [AVERAGE]
+        return [cell for place in places if (cell := self.get(row, place, shots)) is not None]
+
     def _rank(self, row: Row) -> tuple[bool, int, str, str]:
         # our own first: zero-shot, then training-free, then trained; published results last
-        trained = any(cell.parameters for cell in self.of(row))
-        rank = 0 if row in self._without_shots else 2 if trained else 1
-        return bool(row.source), 0 if row.source else rank, row.method.casefold(), row.source
+        # and a published one right below its like of ours
+        like = Row(row.method)
+        is_ours = like in self._shots_of
+        trained = any(cell.parameters for cell in self.of(like))
+        rank = 0 if like in self._without_shots else 2 if trained else 1
+        return not is_ours, rank if is_ours else 0, row.method.casefold(), row.source

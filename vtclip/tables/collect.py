@@ -10,6 +10,7 @@ from pathlib import Path
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, NotAResult, Result, UnreadableResult, read_result
 from vtclip.tables.logs import is_log
+from vtclip.tables.names import OWN_PHOTOS
 
 
 @dataclass(frozen=True)
@@ -115,5 +116,12 @@ def without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     return counted, repeats
 
 
-def _images(result: Result) -> tuple[str, str, str]:
-    return result.dataset, result.split, result.classes
+def own_photos(result: Result) -> str:
+    """Return the folder of photos that a user brought, "" for a run on anything else."""
+    return result.dataset_root if result.dataset == OWN_PHOTOS else ""
+
+
+def _images(result: Result) -> tuple[str, ...]:
+    # a file of features has one name too, and its digest is that of the weights
+    weights = result.backbone, result.backbone_fingerprint
+    return *weights, result.dataset, own_photos(result), result.split, result.classes

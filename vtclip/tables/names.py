@@ -18,7 +18,16 @@ BENCHMARK: dict[str, str] = {
     "EuroSAT": "eurosat",
     "UCF101": "ucf101",
 }
+# the dataset whose images are the user's: of one name, and in each data root another one
+OWN_PHOTOS = "ImageFolder"
 AVERAGE = "average"
+# names of trainers that publications spell otherwise
+METHODS: dict[str, str] = {
+    "CLIPAdapter": "CLIP-Adapter",
+    "SSText": "SS-Text",
+    "TipAdapter": "Tip-Adapter",
+    "TipAdapterF": "Tip-Adapter-F",
+}
 
 _NAME_OF_KEY = {key: name for name, key in BENCHMARK.items()}
 
@@ -44,8 +53,23 @@ def same_backbone(one: str, other: str) -> bool:
     return _folded(one) == _folded(other)
 
 
-def _folded(backbone: str) -> str:
-    return "".join(c for c in backbone.casefold() if c not in "-_/ ")
+def same_method(one: str, other: str) -> bool:
+    """Tell whether two spellings name one method: TipAdapter and Tip-Adapter do."""
+    return _folded(one) == _folded(other)
+
+
+def method_name(method: str) -> str:
+    """Return a method as publications spell it, with its recipe where there is one.
+
+    >>> method_name("TipAdapterF (tuned)"), method_name("VTCLIP")
+    ('Tip-Adapter-F (tuned)', 'VTCLIP')
+    """
+    trainer, space, recipe = method.partition(" ")
+    return METHODS.get(trainer, trainer) + space + recipe
+
+
+def _folded(name: str) -> str:
+    return "".join(c for c in name.casefold() if c not in "-_/ ")
 
 
 def shots_name(shots: int) -> str:

@@ -12,47 +12,111 @@ from typing import Any
 
 from tabulate import tabulate
 
-from vtclip.tables.cells import Cell, Grid, Row
-from vtclip.tables.layout import COSTS, Table, TableData, footnotes, lay_out, missing
-from vtclip.tables.names import AVERAGE, average_name, shots_order
+from vtclip.tables.cells import ON_TEST, Cell, Grid, Row
+from vtclip.tables.layout import (
+    COSTS,
+    DEFAULT_COLUMNS,
+    Entry,
+    Table,
+    TableData,
+    footnotes,
+    lay_out,
+    missing,
+)
+from vtclip.tables.names import average_name, shots_order
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 PUBLISHED = "published, not re-run"
+KINDS_OF_LINES = ("note: ", "missing: ", "mixed: ", "warning: ")
+BOLD = "bold: the best of the methods on that dataset at that number of shots, to the digits shown"
 
 LATEX_ESCAPES = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "†": r"$^{\dagger}$",
+    "‡": r"$^{\ddagger}$",
 }
 
 
-def render(data: TableData, output_format: str, rows: str) -> str:
+def render(
+    data: TableData, output_format: str, rows: str, columns: Sequence[str] = DEFAULT_COLUMNS
+) -> str:
     """Return :func:`render_all` of one."""
-    return render_all([data], output_format, rows)
+    return render_all([data], output_format, rows, columns)
 
 
-def render_all(data: Sequence[TableData], output_format: str, rows: str) -> str:
-    """Return tables of the same runs, without a newline at the end.
+def render_all(
+    data: Sequence[TableData],
+    output_format: str,
+    rows: str,
+    columns: Sequence[str] = DEFAULT_COLUMNS,
+) -> str:
+    """Return tables with their notes, without a newline at the end.
 
     Args:
-        data: what to show, one per metric.
+        data: what to show: of each section, one per metric.
         output_format: one of FORMATS; text, markdown and latex are laid out, with notes below; csv
             and json hold one record per cell in full precision.
         rows: "methods" or "shots"; orders the records of csv and json likewise.
+        columns: of COSTS, beside the values; csv and json always have all of them.
     """
     if output_format == "csv":
         return _csv([record for part in data for record in records(part, rows)])
     if output_format == "json":
         return _json(data, rows)
     laid_out = {"text": _text, "markdown": _markdown, "latex": _latex}[output_format]
-    tables = [table for part in data for table in lay_out(part, rows)]
-    return laid_out(tables, all_footnotes(data))
+    shared = _shared_lines(data, footnotes)
+    labels: set[str] = set()
+    parts = []
+    sections = _sections(data)
+    for section in sections:
+        tables = [table for part in section for table in lay_out(part, rows, columns)]
+        below = [line for line in _each_once(section, footnotes) if line not in shared]
+        last = section is sections[-1]
+        parts.append(laid_out(tables, below + shared if last else below, labels))
+    return "\n\n".join(parts)
 
 
 def all_footnotes(data: Sequence[TableData]) -> list[str]:
-    """Return the lines below tables of the same runs, each once."""
-    return _each_once(data, footnotes)
+    """Return the lines below all tables, each once, with the section where there are several."""
+    return _told_apart(data, footnotes)
+
+
+def _sections(data: Sequence[TableData]) -> list[list[TableData]]:
+    return [list(group) for _, group in itertools.groupby(data, lambda part: part.section)]
+
+
+def _shared_lines(
+    data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]
+) -> list[str]:
+    """Return the lines that each of several sections has."""
+    first, *others = (_each_once(section, lines) for section in _sections(data))
+    return [line for line in first if all(line in other for other in others)] if others else []
+
+
+def _told_apart(
+    data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]
+) -> list[str]:
+    sections = _sections(data)
+    if len(sections) == 1:
+        return _each_once(data, lines)
+    shared = _shared_lines(data, lines)
+    own = [
+        _with_section(line, section[0].section)
+        for section in sections
+        for line in _each_once(section, lines)
+        if line not in shared
+    ]
+    return own + shared
+
+
+def _with_section(line: str, section: str) -> str:
+    """Put the section after the word that says what kind of line it is."""
+    word = next((word for word in KINDS_OF_LINES if line.startswith(word)), "")
+    return f"{word}{section}: {line.removeprefix(word)}"
 
 
 def _each_once(data: Sequence[TableData], lines: Callable[[TableData], Sequence[str]]) -> list[str]:
@@ -87,6 +151,7 @@ def _record(data: TableData, cell: Cell) -> dict[str, Any]:
         "method": cell.row.method,
         "backbone": cell.backbone,
         "backbone_fingerprint": cell.fingerprint,
+        "kind": data.kind,
         "dataset": cell.dataset,
         "shots": cell.shots,
         "metric": data.metric,
@@ -105,14 +170,21 @@ def _record(data: TableData, cell: Cell) -> dict[str, Any]:
 def _average_records(data: TableData, grid: Grid, row: Row, shots: int) -> list[dict[str, Any]]:
     if len(data.datasets) == 1:
         return []
-    value = grid.average(row, data.datasets, shots)
-    if value is None and (published := grid.get(row, AVERAGE, shots)):
-        value = published.mean
+    value = grid.average_of(row, data.datasets, shots)
     if value is None:
         return []
     like = grid.of(row)[0]
     name = average_name(data.datasets)
-    cell = Cell(row, name, shots, (value,), backbone=like.backbone, fingerprint=like.fingerprint)
+    on_test = any(cell.on_test for cell in grid.averaged(row, data.datasets, shots))
+    cell = Cell(
+        row,
+        name,
+        shots,
+        (value,),
+        selected_on=ON_TEST if on_test else "",
+        backbone=like.backbone,
+        fingerprint=like.fingerprint,
+    )
     return [{**_record(data, cell), "values": []}]
 
 
@@ -128,47 +200,89 @@ def _csv(lines: list[dict[str, Any]]) -> str:
 
 def _json(data: Sequence[TableData], rows: str) -> str:
     value = {
-        "backbone": data[0].backbone,
+        "backbone": ", ".join(dict.fromkeys(part.backbone for part in data)),
         "cells": [record for part in data for record in records(part, rows)],
-        "missing": _each_once(data, missing),
-        "notes": _each_once(data, lambda part: part.notes),
-        "mixed": _each_once(data, lambda part: part.mixed),
-        "warnings": _each_once(data, lambda part: part.warnings),
+        "missing": _told_apart(data, missing),
+        "notes": _told_apart(data, lambda part: part.notes),
+        "mixed": _told_apart(data, lambda part: part.mixed),
+        "warnings": _told_apart(data, lambda part: part.warnings),
     }
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _text(tables: list[Table], below: list[str]) -> str:
+def _text(tables: list[Table], below: list[str], _labels: set[str]) -> str:
     parts = [f"{table.title}\n\n{_tabulated(_narrowed(table), 'simple')}" for table in tables]
-    return "\n\n".join([*parts, "\n".join(below)]) if below else "\n\n".join(parts)
+    lines = [*_meanings(tables), *below]
+    return "\n\n".join([*parts, "\n".join(lines)]) if lines else "\n\n".join(parts)
 
 
-def _markdown(tables: list[Table], below: list[str]) -> str:
+def _markdown(tables: list[Table], below: list[str], _labels: set[str]) -> str:
     parts = [f"**{_piped(t.title)}**\n\n{_tabulated(_escaped(t), 'pipe')}" for t in tables]
-    if below:
-        parts.append("\n".join(f"- {_piped(line)}" for line in below))
+    lines = [*_meanings(tables), *below]
+    if any(entry.best for table in tables for row in table.rows for entry in row):
+        lines.insert(0, BOLD)
+    if lines:
+        parts.append("\n".join(f"- {_piped(line)}" for line in lines))
     return "\n\n".join(parts)
 
 
-def _latex(tables: list[Table], below: list[str]) -> str:
+def _meanings(tables: Sequence[Table]) -> list[str]:
+    found = {mark: meaning for table in tables for mark, meaning in table.marks().items()}
+    return [f"{mark} {meaning}" for mark, meaning in found.items()]
+
+
+def _latex(tables: list[Table], below: list[str], labels: set[str]) -> str:
     parts: list[str] = []
-    labels: set[str] = set()
     for table in tables:
         label = _latex_label(table.title, labels)
         labels.add(label)
-        body = _tabulated(table, "latex_booktabs").replace("±", r"$\pm$")
+        notes = [_latex_text(f"{mark} {meaning}.") for mark, meaning in table.marks().items()]
         parts.append(
-            "\\begin{table}\n\\centering\n"
-            f"\\caption{{{_latex_text(table.title)}}}\n\\label{{{label}}}\n"
-            f"{body}\n\\end{{table}}"
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{_latex_text(table.title)}}}",
+                    rf"\label{{{label}}}",
+                    *_tabular(table),
+                    *([rf"\par\smallskip{{\footnotesize {' '.join(notes)}}}"] if notes else []),
+                    r"\end{table}",
+                ]
+            )
         )
     if below:
         parts.append("\n".join(f"% {line}" for line in below))
     return "\n\n".join(parts)
 
 
+def _tabular(table: Table) -> list[str]:
+    """Return the lines of a table in the style of the package booktabs."""
+    header = [_latex_text(name) for name in table.header]
+    rows = [[_latex_entry(entry) for entry in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+
+    def line(texts: Sequence[str]) -> str:
+        first, *others = (t.rjust(w) for t, w in zip(texts, widths, strict=True))
+        return f"{' & '.join([first.strip().ljust(widths[0]), *others])} \\\\"
+
+    return [
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        line(header),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _latex_entry(entry: Entry) -> str:
+    text = _latex_text(entry.text)
+    return (rf"\textbf{{{text}}}" if entry.best else text) + _latex_text(entry.after)
+
+
 def _latex_text(text: str) -> str:
-    return "".join(LATEX_ESCAPES.get(c, c) for c in text).replace("±", r"$\pm$")
+    return "".join(LATEX_ESCAPES.get(c, c) for c in text)
 
 
 def _latex_label(title: str, used: Collection[str]) -> str:
@@ -184,7 +298,7 @@ def _latex_label(title: str, used: Collection[str]) -> str:
 def _tabulated(table: Table, style: str) -> str:
     # the cells are text already: tabulate must not parse and round numbers again
     return tabulate(
-        table.rows,
+        [[str(entry) for entry in row] for row in table.rows],
         headers=table.header,
         tablefmt=style,
         disable_numparse=True,
@@ -193,7 +307,8 @@ def _tabulated(table: Table, style: str) -> str:
 
 
 def _narrowed(table: Table) -> Table:
-    header = [name.replace(" ", "\n", 1) if name in COSTS else name for name in table.header]
+    titles = COSTS.values()
+    header = [name.replace(" ", "\n", 1) if name in titles else name for name in table.header]
     return Table(table.title, header, table.rows)
 
 
@@ -201,8 +316,13 @@ def _escaped(table: Table) -> Table:
     return Table(
         table.title,
         [_piped(name) for name in table.header],
-        [[_piped(text) for text in row] for row in table.rows],
+        [[_markdown_entry(entry) for entry in row] for row in table.rows],
     )
+
+
+def _markdown_entry(entry: Entry) -> Entry:
+    text = _piped(entry.text)
+    return Entry(f"**{text}**" if entry.best else text, entry.after)
 
 
 def _piped(text: str) -> str:

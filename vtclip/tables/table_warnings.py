@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from vtclip.tables.cells import Cell
 from vtclip.tables.collect import Run
 from vtclip.tables.metrics import METRICS
-from vtclip.tables.names import dataset_order, shots_name, shots_order
+from vtclip.tables.names import dataset_order, method_name, shots_name, shots_order
 
 COLLAPSE_POINTS = 5.0
 ENOUGH_SEEDS = 3
@@ -19,7 +19,7 @@ def differing_prompts(runs: Iterable[Run]) -> list[str]:
     methods: dict[str, dict[tuple[str, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
     for run in runs:
         r = run.result
-        methods[r.dataset][tuple(r.templates)].add(r.method)
+        methods[r.dataset][tuple(r.templates)].add(method_name(r.method))
     found = []
     for dataset in dataset_order([name for name, sides in methods.items() if len(sides) > 1]):
         sides = sorted(methods[dataset].items())
@@ -31,8 +31,8 @@ def differing_prompts(runs: Iterable[Run]) -> list[str]:
 def collapsed_seeds(runs: Iterable[Run]) -> list[str]:
     """Name each run more than COLLAPSE_POINTS points below its own zero-shot accuracy."""
     return [
-        f"{r.method} on {r.dataset} at {shots_name(r.shots)}, seed {r.seed}: {r.accuracy:.2f}%, "
-        f"far below its zero-shot {r.zero_shot_accuracy:.2f}% ({run.folder})"
+        f"{method_name(r.method)} on {r.dataset} at {shots_name(r.shots)}, seed {r.seed}: "
+        f"{r.accuracy:.2f}%, far below its zero-shot {r.zero_shot_accuracy:.2f}% ({run.folder})"
         for run in runs
         if (r := run.result).accuracy < r.zero_shot_accuracy - COLLAPSE_POINTS
     ]
@@ -61,9 +61,9 @@ def narrow_gaps(cells: Iterable[Cell], keyword: str = "accuracy") -> list[str]:
         gap, widest = abs(first.mean - rest[0].mean), max(first.std, rest[0].std)
         if widest > gap:
             found.append(
-                f"{dataset} at {shots_name(shots)}: {first.row.method} leads "
-                f"{rest[0].row.method}{what} by {metric.text(gap)} {unit}, less than the deviation "
-                f"over seeds, {metric.text(widest)}"
+                f"{dataset} at {shots_name(shots)}: {method_name(first.row.method)} leads "
+                f"{method_name(rest[0].row.method)}{what} by {metric.text(gap)} {unit}, "
+                f"less than the deviation over seeds, {metric.text(widest)}"
             )
     return found
 
@@ -74,7 +74,7 @@ def few_seeds(cells: Iterable[Cell]) -> list[str]:
     for cell in cells:
         seeds = len(set(cell.seeds))
         if not cell.row.source and cell.shots != 0 and seeds < ENOUGH_SEEDS:
-            places[cell.row.method, seeds][cell.dataset].append(cell.shots)
+            places[method_name(cell.row.method), seeds][cell.dataset].append(cell.shots)
     found = []
     for (method, seeds), shots_of in sorted(places.items()):
         where = ", ".join(f"{dataset} at {_joined(shots)}" for dataset, shots in shots_of.items())
