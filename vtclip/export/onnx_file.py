@@ -135,6 +135,11 @@ def _difference(graph: Graph, file: Path, method: str) -> float:
     largest = 0.0
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        if not all(isinstance(entry.shape[0], str) for entry in session.get_inputs()):
+            raise UserError(
+                f"{method}: its ONNX graph has a fixed number of images, so it is not written; in "
+                "its logits tensor.shape[0] takes the place of len(tensor)."
+            )
         for n_images in (1, 3):
             inputs = graph.examples(n_images)
             arrays = {name: value.numpy() for name, value in inputs.items()}
