@@ -154,7 +154,7 @@ def pixels_by_metadata(image: Path, steps: dict[str, Any]) -> Any:
     [
         ("CoOp", ("TRAINER.COOP.N_CTX", "4")),
         ("VTCLIP", ()),
-        ("CALIP", ("MODEL.BACKBONE.NAME", "vit.pt")),
+        ("CALIP", ("MODEL.BACKBONE.NAME", "weights/vit.pt")),
     ],
 )
 def test_from_images_it_scores_as_the_run(
@@ -167,7 +167,8 @@ def test_from_images_it_scores_as_the_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     # tiny is convolutional, this one is a transformer
-    torch.save(make_clip("vit").state_dict(), tmp_path / "vit.pt")
+    (tmp_path / "weights").mkdir()
+    torch.save(make_clip("vit").state_dict(), tmp_path / "weights" / "vit.pt")
     run = on_digits(method, *options)
     target = tmp_path / "images.onnx"
     assert export.main([str(run), "--onnx", str(target), "--with-backbone"]) == 0
@@ -394,5 +395,6 @@ def test_a_file_of_weights_is_published_by_its_name(
     for path in (tmp_path / "hub").iterdir():
         assert b"secret" not in path.read_bytes(), path
     assert 'backbone="path/of/the/weights"' in (tmp_path / "hub" / "README.md").read_text()
+    assert "| shots per class | 2 |" in (tmp_path / "hub" / "README.md").read_text()
     loaded = vtclip.load(tmp_path / "hub", backbone=str(weights))
     assert probabilities_of(loaded, run) == probabilities_of(vtclip.load(run), run)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from vtclip.export.facts import preprocessing_of, without_folder
+from vtclip.export.facts import backbone_of, has_weights_of_its_own, preprocessing_of
 from vtclip.results import Result
 from vtclip.saved_model import SavedModel
-from vtclip.tables.names import shots_name
 
 HEADER = """\
 ---
@@ -73,7 +72,7 @@ def _training(model: SavedModel, result: Result) -> str:
     rows = [
         ("dataset", escaped(result.dataset)),
         ("classes", {"all": "all", "base": "base half", "new": "new half"}[result.classes]),
-        ("shots per class", escaped(shots_name(result.shots))),
+        ("shots per class", "all" if result.shots < 0 else str(result.shots)),
         ("seed", str(result.seed)),
         ("epochs", str(result.epochs)),
         ("trainable parameters", f"{result.trainable_parameters:,}"),
@@ -101,9 +100,7 @@ def _loading(model: SavedModel) -> str:
             'trainer = restore_trainer("path/of/this/folder").trainer\n'
             "```\n"
         )
-    # a file of weights is named by each user, wherever it lies there
-    moved = without_folder(model.backbone) != model.backbone
-    argument = ', backbone="path/of/the/weights"' if moved else ""
+    argument = ', backbone="path/of/the/weights"' if has_weights_of_its_own(model) else ""
     return (
         "With vtclip installed, from a checkout of it:\n\n"
         "```python\n"
@@ -136,7 +133,7 @@ def _limits(model: SavedModel, result: Result) -> str:
     lines = [
         "It chooses among its own classes for every image, also for one of none of them.",
         "The accuracy is that of one seed on one dataset; on other images it may be lower.",
-        "What CLIP learnt from pictures and texts of the internet, prejudices included, is in it.",
+        "The biases of the data that the backbone was trained on are in it.",
     ]
     if result.accuracy < result.zero_shot_accuracy:
         lines.append("On these images it is less accurate than zero-shot CLIP.")
@@ -158,7 +155,7 @@ def _classes(classnames: Sequence[str]) -> str:
 
 
 def _backbone(model: SavedModel) -> str:
-    name = escaped(without_folder(model.backbone))
+    name = escaped(backbone_of(model))
     return f"{name} (fingerprint `{model.backbone_fingerprint[:12]}`)"
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from vtclip import __version__
+from vtclip.backbones import available_backbones, canonical_name
 from vtclip.saved_model import SavedModel
 
 
@@ -41,11 +42,23 @@ def metadata_of(model: SavedModel) -> dict[str, str]:
         "method": model.trainer,
         "classnames": _json(model.classnames),
         "templates": _json(model.templates),
-        "backbone": without_folder(model.backbone),
+        "backbone": backbone_of(model),
         "backbone_fingerprint": model.backbone_fingerprint,
         "preprocessing": _json(preprocessing_of(model)),
         "vtclip": __version__,
     }
+
+
+def has_weights_of_its_own(model: SavedModel) -> bool:
+    """Tell whether the backbone is a file of weights, which no name finds elsewhere."""
+    return model.from_images and canonical_name(model.backbone) not in available_backbones()
+
+
+def backbone_of(model: SavedModel) -> str:
+    """Return the name of the backbone; of a file of weights without its folder."""
+    if has_weights_of_its_own(model):
+        return PurePath(model.backbone).name
+    return str(without_folder(model.backbone))
 
 
 def without_folder(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vtclip.errors import UserError
 from vtclip.export.card import card_of
-from vtclip.export.facts import without_folder, without_folders
+from vtclip.export.facts import backbone_of, without_folder, without_folders
 from vtclip.files import write_json, write_text
 from vtclip.predictor import Restored
 from vtclip.results import RESULT_FILE, Result, read_result, write_result
@@ -18,6 +18,7 @@ from vtclip.saved_model import SavedModel, write_model
 
 CARD_FILE = "README.md"
 CLASSES_FILE = "classes.json"
+BACKBONE_KEY = "MODEL.BACKBONE.NAME"
 
 
 def check_new_folder(folder: Path) -> None:
@@ -50,9 +51,9 @@ def write_folder(run: Restored, folder: Path) -> None:
         UserError: it holds files, the result of the run is damaged, or nothing can be written.
     """
     check_new_folder(folder)
-    model = _published_model(run.model)
-    result = _published_result(read_result(run.folder / RESULT_FILE))
-    # made out of the model as it is, for it says how to load a backbone that is a file
+    backbone = backbone_of(run.model)
+    model = _published_model(run.model, backbone)
+    result = _published_result(read_result(run.folder / RESULT_FILE), backbone)
     card = card_of(run.model, result)
     folder = Path(os.path.abspath(folder))  # noqa: PTH100  the name of "." is needed, no link's end
     try:
@@ -76,12 +77,12 @@ def write_folder(run: Restored, folder: Path) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _published_model(model: SavedModel) -> SavedModel:
-    backbone = without_folder(model.backbone)
-    return replace(model, backbone=backbone, config=without_folders(model.config))
+def _published_model(model: SavedModel, backbone: str) -> SavedModel:
+    config = {**without_folders(model.config), BACKBONE_KEY: backbone}
+    return replace(model, backbone=backbone, config=config)
 
 
-def _published_result(result: Result) -> Result:
+def _published_result(result: Result, backbone: str) -> Result:
     """Return a result that names no folder of the machine it was made on."""
     versions = {
         # clip is given as the folder it was imported from and the digest of its code
@@ -90,9 +91,9 @@ def _published_result(result: Result) -> Result:
     }
     return replace(
         result,
-        backbone=without_folder(result.backbone),
+        backbone=backbone,
         dataset_root="",
         evaluated=without_folder(result.evaluated),
-        settings=without_folders(result.settings),
+        settings={**without_folders(result.settings), BACKBONE_KEY: backbone},
         versions=versions,
     )
