@@ -45,6 +45,8 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
+        # export.py --onnx
+        "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
         "dev": [
             "pytest>=8.0",
             "pytest-xdist>=3.5",

@@ -175,6 +175,51 @@ class BankProvider:
         return [self.split("train")]
 
 
+@dataclass
+class AbsentBackbone:
+    """The properties of a backbone that is not here, for a finished run that needs no more.
+
+    Attributes: see :class:`FeatureProvider`.
+    """
+
+    backbone_name: str
+    fingerprint: str
+    scale: float
+    embed_dim: int
+    backbone_dim: int
+    precision: str = "fp32"
+
+    def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
+        """Refuse.
+
+        Raises:
+            UserError: always.
+        """
+        raise self._error()
+
+    def split(self, name: str) -> FeatureSource:
+        """Refuse.
+
+        Raises:
+            UserError: always.
+        """
+        raise self._error()
+
+    def train_views(self, count: int) -> list[FeatureSource]:
+        """Refuse.
+
+        Raises:
+            UserError: always.
+        """
+        raise self._error()
+
+    def _error(self) -> UserError:
+        return UserError(
+            f"MODEL.BACKBONE.NAME: {self.backbone_name} is not loaded, so there are no features "
+            "but those that are given."
+        )
+
+
 def _encode_in_parts(backbone: Backbone, prompts: Sequence[str], at_once: int = 256) -> Tensor:
     parts = [prompts[start : start + at_once] for start in range(0, len(prompts), at_once)]
     return torch.cat([backbone.encode_text(part) for part in parts])

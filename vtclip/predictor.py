@@ -13,13 +13,14 @@ import torch
 from dassl.config import get_cfg_default
 from PIL import Image
 from torch import Tensor
+from yacs.config import CfgNode
 
-from vtclip.backbones import build_backbone
+from vtclip.backbones import Backbone, build_backbone
 from vtclip.config import check_cfg, extend_cfg, merge_values
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
 from vtclip.evaluation import check_finite
-from vtclip.feature_provider import ImageProvider
+from vtclip.feature_provider import AbsentBackbone, ImageProvider
 from vtclip.features import Encoding, Features, encode_batch, resolve_precision
 from vtclip.features.images import ImageFiles, readable_batches
 from vtclip.features.pixels import decode_image, to_rgb
@@ -84,6 +85,11 @@ class Predictor:
         self.model = model
         self.classnames = class_keys(model.classnames)
         self._encoding = encoding
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone, with the weights of the run."""
+        return self._encoding.backbone
 
     @property
     def has_attention(self) -> bool:
@@ -233,31 +239,71 @@ def load_predictor(
         return _assemble(folder, model, backbone, torch.device(device or _best_device()))
 
 
+class Restored(NamedTuple):
+    """A finished run on the CPU.
+
+    Attributes:
+        folder: of the run.
+        model: what the folder holds.
+        trainer: the method as it was tested.
+        backbone: None for a run on a file of features.
+    """
+
+    folder: Path
+    model: SavedModel
+    trainer: FrozenCLIPTrainer
+    backbone: Backbone | None
+
+
+def restore_trainer(
+    run: str | Path, *, backbone: str = "", plugins: Sequence[str] = ()
+) -> Restored:
+    """Load a finished run, also one on a file of features, whose method takes features alone.
+
+    Args:
+        run, backbone, plugins: as of :func:`load_predictor`.
+
+    Raises:
+        UserError: as of :func:`load_predictor`; or a backbone is named for a file of features.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        import_modules(["trainers"], plugins)
+        folder = find_model(Path(run).expanduser())
+        model, cpu = read_model(folder), torch.device("cpu")
+        if model.from_images:
+            predictor = _assemble(folder, model, backbone, cpu)
+            return Restored(folder, model, predictor.trainer, predictor.backbone)
+        path = folder / MODEL_FILE
+        if backbone:
+            raise UserError(
+                f"{path}: of a run on a file of features, which no backbone belongs to; leave "
+                "--backbone out."
+            )
+        method, cfg = _method_and_cfg(model, path, {})
+        absent = AbsentBackbone(
+            backbone_name=model.backbone,
+            fingerprint=model.backbone_fingerprint,
+            scale=model.scale,
+            embed_dim=model.embed_dim,
+            backbone_dim=model.backbone_dim,
+        )
+        return Restored(folder, model, method.restored(model, cfg, absent, cpu), None)
+
+
 def _assemble(folder: Path, model: SavedModel, backbone: str, device: torch.device) -> Predictor:
     path = folder / MODEL_FILE
     if not model.from_images:
         raise UserError(
             f"{path}: of a run on a file of features, which has no backbone to read images with."
         )
-    method = registered_methods().get(model.trainer)
-    if method is None:
-        raise UserError(
-            f"{path}: of method {model.trainer}, which is not known here; --plugin names the "
-            "module that registers it."
-        )
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
     chosen = {"MODEL.BACKBONE.NAME": backbone} if backbone else {}
-    merge_values(cfg, {**model.config, **chosen, "TRAINER.NAME": model.trainer}, f"{path}: ")
-    check_cfg(cfg)
-    cfg.freeze()
+    method, cfg = _method_and_cfg(model, path, chosen)
     encoder = build_backbone(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.ACTIVATION).to(device)
     if encoder.fingerprint != model.backbone_fingerprint:
         raise UserError(
             f"MODEL.BACKBONE.NAME: {cfg.MODEL.BACKBONE.NAME} has other weights than {path} was "
             "trained on; --backbone names a backbone or the file of its weights."
         )
-    method = cast("type[FrozenCLIPTrainer]", method)
     transform = transform_of(cfg, is_train=False)
     described = describe_transform(cfg, is_train=False)
     # fp16 of a GPU is no arithmetic of a CPU
@@ -269,6 +315,24 @@ def _assemble(folder: Path, model: SavedModel, backbone: str, device: torch.devi
     trainer = method.restored(model, cfg, provider, device)
     encoding = Encoding(encoder, transform, described, tokens=trainer.tokens(), precision=precision)
     return Predictor(folder, trainer, model, encoding)
+
+
+def _method_and_cfg(
+    model: SavedModel, path: Path, chosen: dict[str, str]
+) -> tuple[type[FrozenCLIPTrainer], CfgNode]:
+    """Return the class of the method, and the configuration of the run with `chosen` values."""
+    method = registered_methods().get(model.trainer)
+    if method is None:
+        raise UserError(
+            f"{path}: of method {model.trainer}, which is not known here; --plugin names the "
+            "module that registers it."
+        )
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    merge_values(cfg, {**model.config, **chosen, "TRAINER.NAME": model.trainer}, f"{path}: ")
+    check_cfg(cfg)
+    cfg.freeze()
+    return cast("type[FrozenCLIPTrainer]", method), cfg
 
 
 def _open(image: Picture) -> Image.Image:

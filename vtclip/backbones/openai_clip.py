@@ -93,7 +93,7 @@ class ViTEncoder(nn.Module):
         """See :meth:`Backbone.encode_image`."""
         visual = self.visual
         patches = visual.conv1(images).flatten(2).transpose(1, 2)
-        first = visual.class_embedding.expand(len(images), 1, -1).to(patches.dtype)
+        first = visual.class_embedding.expand(images.shape[0], 1, -1).to(patches.dtype)
         x = torch.cat([first, patches], dim=1) + visual.positional_embedding
         x = run_blocks(visual.transformer, visual.ln_pre(x), None)
         if tokens is None:
