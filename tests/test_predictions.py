@@ -17,7 +17,6 @@ from vtclip.predictions import (
     PredictionLog,
     Predictions,
     class_keys,
-    remove_predictions,
     write_predictions,
 )
 
@@ -135,9 +134,6 @@ def test_the_same_predictions_are_the_same_bytes_and_replace_the_old(tmp_path: P
         contents.append(write_predictions(tmp_path, found, paths, list("abc")).read_bytes())
     assert contents[0] == contents[2] != contents[1]
     assert [path.name for path in tmp_path.iterdir()] == [PREDICTIONS_FILE]
-    remove_predictions(tmp_path)
-    remove_predictions(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -145,9 +141,6 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     found = predicted(*drawn(2, 3))
     with pytest.raises(UserError, match=r"predictions.csv: cannot be written"):
         write_predictions(tmp_path / "file", found, ["a", "b"], list("xyz"))
-    (tmp_path / PREDICTIONS_FILE).mkdir()
-    with pytest.raises(UserError, match=r"predictions.csv: cannot be removed"):
-        remove_predictions(tmp_path)
 
 
 def test_paths_and_images_must_agree(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ from vtclip.interruption import raise_if_received
 from vtclip.method import MethodFacts
 from vtclip.methods.zero_shot import ensemble_texts
 from vtclip.overlap import describe_overlap, overlap_of_run
-from vtclip.predictions import remove_predictions
 from vtclip.prompts import templates_for
 from vtclip.protocol import optimizer_departures, resolve_epochs
 from vtclip.results import Search, Temperature, write_result
@@ -343,8 +342,6 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             self.data.require("val")
             self._require_apart("val")
         super().before_train()
-        if self.output_dir:
-            remove_predictions(Path(self.output_dir))
         write_run_files(self)
         if self.head is not None:
             self.train_loader_x = self.data.loader("train")

@@ -46,6 +46,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 def as_user_error(error: BaseException) -> UserError | None:
     """Return what a user is to read of an error: of a UserError, and of a full disk; else None.
 
+    >>> import errno
     >>> print(as_user_error(OSError(errno.EFBIG, "File too large", "log.txt")))
     log.txt: cannot be written (File too large).
     """

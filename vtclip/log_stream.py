@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 from dassl.utils import setup_logger
 
 from vtclip.errors import UserError
-from vtclip.screen import warn
+from vtclip.screen import say
 
 
 def start_log(folder: str) -> None:
@@ -49,6 +49,10 @@ class _LogAndConsole:
             self._stream.write(text)
         except OSError as error:
             self._leave_log(error)
+        # the stand-in's logger raises nothing, and tells the console, which nobody may see
+        if getattr(getattr(self._stream, "log", None), "failed", False):
+            self._stream = self._console
+            self._tell("no room")
         return len(text)
 
     def flush(self) -> None:
@@ -65,7 +69,7 @@ class _LogAndConsole:
             # what it has buffered would fail once more at exit
             self._stream.close()
         self._stream = self._console
-        warn(
-            f"{self._folder}: the log could not be written ({error.strerror}); the run goes on "
-            "without it"
-        )
+        self._tell(error.strerror)
+
+    def _tell(self, reason: str | None) -> None:
+        say(f"{self._folder}: the log could not be written ({reason}); the run goes on without it")

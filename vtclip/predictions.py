@@ -222,16 +222,3 @@ def read_predictions(folder: Path) -> list[Judged]:
         ]
     except ValueError:
         raise damaged from None
-
-
-def remove_predictions(folder: Path) -> None:
-    """Remove predictions.csv of an earlier run, so that it is not taken for that of a new one.
-
-    Raises:
-        UserError: it cannot be removed.
-    """
-    path = folder / PREDICTIONS_FILE
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be removed ({error.strerror}).") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from dassl.engine import TrainerX
 
-from vtclip.screen import warn
+from vtclip.screen import say
 
 
 class Scalars(TrainerX):
@@ -54,7 +54,7 @@ class Scalars(TrainerX):
             write(*arguments)
         except OSError as error:
             self._writer = None
-            warn(
+            say(
                 f"{self.output_dir}: TensorBoard's files could not be written "
                 f"({error.strerror}); the run goes on without them"
             )

@@ -68,7 +68,8 @@ class Lasting(Borrowed):
 
     def _drop_the_rest(self, error: OSError | ValueError) -> None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
-            self.lost = error
+            # without its traceback, which would hold what the writer holds
+            self.lost = OSError(error.errno, error.strerror)
         null = _nowhere()
         # the interpreter writes what is still buffered when it ends
         with suppress(OSError, ValueError):

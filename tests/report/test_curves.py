@@ -22,7 +22,7 @@ def data() -> TableData:
         Cell(ZERO, "Food101", 0, (50.0,), (1,)),
         Cell(THEIRS, "Digits", 1, (65.0,)),
     ]
-    return TableData(cells, ["Digits", "Food101"], "tiny")
+    return TableData([], cells, ["Digits", "Food101"], "tiny")
 
 
 def test_the_average_comes_first_and_needs_every_dataset() -> None:
