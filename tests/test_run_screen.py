@@ -93,7 +93,7 @@ def test_ten_lines_with_the_gain_at_the_end(
     else:
         sent = run_on_a_terminal(command, environment)
         lines = rendered(sent)
-        assert re.search(r"encoding train, 2 views: .*20/20 images", sent)
+        assert re.search(r"encoding train, 2 views: .*\d+/20 images", sent)
         assert re.search(r"training: .*\| \d/3 steps.*left", sent)
     assert len(lines) <= MOST_LINES
     assert not any("|" in line for line in lines)
