@@ -63,7 +63,7 @@ class Scene:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The smallest upright rectangle around the ink [96, 96]."""
-        rows, columns = (self.ink > 0).any(1).nonzero()[0], (self.ink > 0).any(0).nonzero()[0]
+        rows, columns = np.flatnonzero(self.ink.max(1)), np.flatnonzero(self.ink.max(0))
         mask = np.zeros(self.ink.shape, bool)
         mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
         return mask
@@ -131,10 +131,15 @@ def _glyph(character: str, draw: np.random.Generator) -> Image.Image:
     return image.crop(image.getbbox())
 
 
+def _share(canvas: Image.Image) -> Pixels:
+    """Return brightness 0 to 255 as 0 to 1."""
+    return (np.asarray(canvas, np.float32) / 255).astype(np.float32)
+
+
 def _placed(ink: Image.Image, left: int, top: int) -> Pixels:
     canvas = Image.new("L", (SIDE, SIDE))
     canvas.paste(ink, (left, top))
-    return np.asarray(canvas, np.float32) / 255
+    return _share(canvas)
 
 
 def _target(label: int, draw: np.random.Generator) -> Pixels:
@@ -166,7 +171,7 @@ def _stroke(draw: np.random.Generator) -> Pixels:
     canvas = Image.new("L", (SIDE, SIDE))
     ends = [int(place) for place in draw.integers(SIDE, size=4)]
     ImageDraw.Draw(canvas).line(ends, fill=255, width=int(draw.integers(1, 4)))
-    return np.asarray(canvas, np.float32) / 255
+    return _share(canvas)
 
 
 def main() -> None:
