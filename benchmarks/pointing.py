@@ -43,10 +43,10 @@ COMMON = (
     *("DATASET.TEMPLATE", "a photo of the number {}.", "INPUT.RRCROP_SCALE", "(0.7, 1.0)"),
     *("INPUT.TRANSFORMS", "('random_resized_crop', 'normalize')", "FEATURES.VIEWS", "5"),
 )
-EPOCHS = ("OPTIM.MAX_EPOCH", "50")
+EPOCHS, LONG = ("OPTIM.MAX_EPOCH", "50"), ("OPTIM.MAX_EPOCH", "200")
 DEFAULT = "defaults"
 BACKBONE = ("VISUAL_TOKENS", "backbone")
-# name of the row: options of TRAINER.VTCLIP
+# name of the row: keys with their values, those without a dot below TRAINER.VTCLIP
 SETTINGS: dict[str, tuple[str, ...]] = {
     DEFAULT: (),
     "NORM pre": ("NORM", "pre"),
@@ -56,6 +56,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "ZERO_INIT False": ("ZERO_INIT", "False"),
     "RESIDUAL_RATIO 0.2": ("RESIDUAL_RATIO", "0.2"),
     "INCLUDE_GLOBAL True": ("INCLUDE_GLOBAL", "True"),
+    "200 epochs": LONG,
     "VISUAL_TOKENS backbone": BACKBONE,
     "backbone, NORM pre": (*BACKBONE, "NORM", "pre"),
     "backbone, SELF_ATTENTION False": (*BACKBONE, "SELF_ATTENTION", "False"),
@@ -63,6 +64,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "backbone, N_HEADS 1": (*BACKBONE, "N_HEADS", "1"),
     "backbone, ZERO_INIT False": (*BACKBONE, "ZERO_INIT", "False"),
     "backbone, RESIDUAL_RATIO 0.2": (*BACKBONE, "RESIDUAL_RATIO", "0.2"),
+    "backbone, 200 epochs": (*BACKBONE, *LONG),
+    "backbone, NORM pre, 200 epochs": (*BACKBONE, "NORM", "pre", *LONG),
 }
 RIDGE = 1e-2
 
@@ -208,7 +211,11 @@ class Scenes:
 def arguments_of(options: Sequence[str], seed: int, scenes: Path, folder: Path) -> list[str]:
     """Return the arguments of train.py for a run."""
     pairs = zip(options[::2], options[1::2], strict=True)
-    named = [text for key, value in pairs for text in (f"TRAINER.VTCLIP.{key}", value)]
+    named = [
+        text
+        for key, value in pairs
+        for text in (key if "." in key else f"TRAINER.VTCLIP.{key}", value)
+    ]
     return [
         *("--trainer", "VTCLIP", "--shots", str(SHOTS), "--seed", str(seed)),
         *("--root", str(scenes / "images"), "--dataset-config-file", str(CONFIG)),

@@ -94,8 +94,9 @@ def test_the_linear_map_finds_what_one_channel_says() -> None:
 
 
 def test_options_are_keys_of_the_method() -> None:
-    arguments = arguments_of(("NORM", "pre"), 2, Path("scenes"), Path("run"))
-    assert arguments[-2:] == ["TRAINER.VTCLIP.NORM", "pre"]
+    options = ("NORM", "pre", "OPTIM.MAX_EPOCH", "7")
+    arguments = arguments_of(options, 2, Path("scenes"), Path("run"))
+    assert arguments[-4:] == ["TRAINER.VTCLIP.NORM", "pre", "OPTIM.MAX_EPOCH", "7"]
     assert arguments[arguments.index("--seed") + 1] == "2"
 
 
