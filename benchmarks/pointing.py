@@ -5,7 +5,8 @@
 VT-CLIP is trained on generated scenes (benchmarks/scenes.py) with every setting below and three
 seeds, then the attention of the true class's text over each test scene (mean over heads, last
 layer) is compared with the mask of the target. Nothing is chosen by it. Runs that the folder holds
-already are measured again, not trained again.
+already are measured again, not trained again. Without --only the pictures of docs/pointing.md and
+results/pointing.json are written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
@@ -31,12 +32,16 @@ import train
 from benchmarks.machine import write_results
 from benchmarks.scenes import write_scenes
 from vtclip.errors import UserError, run_command, unknown_name
-from vtclip.files import user_path
+from vtclip.files import atomic_path, user_path
 from vtclip.plugins import import_modules
 from vtclip.predictor import Predictor, load_predictor
+from vtclip.report.attention import draw_scenes, scenes_of
+from vtclip.report.picking import images_of_run
 from vtclip.results import RESULT_FILE, read_result
 
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "datasets" / "image_folder.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs" / "datasets" / "image_folder.yaml"
+IMAGES = ROOT / "docs" / "images"
 SHOTS, SEEDS = 16, (1, 2, 3)
 # crops that keep most of a scene; a mirrored digit is another one or none
 COMMON = (
@@ -68,6 +73,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "backbone, NORM pre, 200 epochs": (*BACKBONE, "NORM", "pre", *LONG),
 }
 RIDGE = 1e-2
+# of the first seed, by the end of the picture's name
+PICTURED = {"defaults": DEFAULT, "backbone": "backbone, NORM pre"}
 
 Figures = dict[str, float]
 
@@ -318,7 +325,36 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
+# ---- pictures
+
+
+def draw(run: Path, path: Path) -> None:
+    """Draw four scenes of a run as report.py does, small enough for a repository.
+
+    Args:
+        run: its folder.
+        path: of the PNG file.
+    """
+    predictor = load_predictor(run)
+    images, labels = images_of_run(run, "", "fixed", 4, 1)
+    figure = draw_scenes(scenes_of(predictor, images, labels), "attention, mean over heads")
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    with atomic_path(path) as temporary:
+        picture = Image.open(content).convert("RGB").quantize(64)
+        picture.save(temporary, format="PNG", optimize=True)
+
+
 # ---- command line
+
+
+def place_of(folder: Path, name: str, seed: int) -> Path:
+    """Return the folder of a run.
+
+    >>> place_of(Path("x"), "backbone, NORM pre", 1).as_posix()
+    'x/backbone-NORM_pre/seed1'
+    """
+    return folder / name.replace(", ", "-").replace(" ", "_") / f"seed{seed}"
 
 
 def play(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -338,7 +374,7 @@ def play(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     for name in names:
         runs = settings.setdefault(name, [])
         for seed in SEEDS:
-            place = folder / name.replace(", ", "-").replace(" ", "_") / f"seed{seed}"
+            place = place_of(folder, name, seed)
             arguments = arguments_of(SETTINGS[name], seed, scenes, place)
             before, predictor = trained(arguments, place)
             by_kind.setdefault(str(predictor.trainer.tokens()), predictor)
@@ -372,10 +408,14 @@ def run(options: argparse.Namespace) -> None:
             raise unknown_name("--only", name, SETTINGS)
     started = time.perf_counter()
     import_modules(["trainers", "datasets"])
-    results = play(user_path(options.folder, "--folder"), options.only or [*SETTINGS])
+    folder = user_path(options.folder, "--folder")
+    results = play(folder, options.only or [*SETTINGS])
     print(table(results))
     if not options.only:
         write_results("pointing", started, results)
+        with redirect_stderr(StringIO()):
+            for name, setting in PICTURED.items():
+                draw(place_of(folder, setting, SEEDS[0]), IMAGES / f"pointing_{name}.png")
 
 
 def main() -> None:
