@@ -68,8 +68,6 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "backbone, FFN False": (*BACKBONE, "FFN", "False"),
     "backbone, N_HEADS 1": (*BACKBONE, "N_HEADS", "1"),
     "backbone, ZERO_INIT False": (*BACKBONE, "ZERO_INIT", "False"),
-    "backbone, RESIDUAL_RATIO 0.2": (*BACKBONE, "RESIDUAL_RATIO", "0.2"),
-    "backbone, 200 epochs": (*BACKBONE, *LONG),
     "backbone, NORM pre, 200 epochs": (*BACKBONE, "NORM", "pre", *LONG),
 }
 RIDGE = 1e-2
@@ -341,7 +339,7 @@ def draw(run: Path, path: Path) -> None:
     content = BytesIO()
     figure.savefig(content, format="png", dpi=150)
     with atomic_path(path) as temporary:
-        picture = Image.open(content).convert("RGB").quantize(64)
+        picture = Image.open(content).convert("RGB").quantize(256)
         picture.save(temporary, format="PNG", optimize=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,7 @@ from benchmarks.pointing import (
     judge,
     located,
     spread,
-    table,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def corner_mask() -> Tensor:
@@ -102,9 +98,3 @@ def test_options_are_keys_of_the_method() -> None:
 
 def test_spread_is_that_of_a_population() -> None:
     assert spread([10.0, 12.0, 14.0]) == "12.0 ± 1.6"
-
-
-def test_the_page_has_the_recorded_table() -> None:
-    text = (ROOT / "benchmarks" / "results" / "pointing.json").read_text(encoding="utf-8")
-    page = (ROOT / "docs" / "pointing.md").read_text(encoding="utf-8")
-    assert table(json.loads(text)["results"]) in page
