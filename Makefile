@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench clean
+.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench dist clean
 
 setup: $(READY)
 
@@ -55,5 +55,14 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# from what is committed, so that nothing else gets in; a commit that has a tag is the version of it
+dist: $(READY)
+	@tag=$$(git tag --points-at HEAD 'v*'); version=v$$($(BIN)/python -c 'import vtclip; print(vtclip.__version__)'); \
+		[ -z "$$tag" ] || [ "$$tag" = "$$version" ] || \
+		{ echo "error: the tag is $$tag, but vtclip/__init__.py says $$version" >&2; exit 2; }
+	rm -rf build/dist dist && mkdir -p build/dist
+	git archive HEAD | tar -x -C build/dist
+	$(BIN)/python -m build --outdir dist build/dist
+
 clean:
-	rm -rf $(VENV) output
+	rm -rf $(VENV) output build dist

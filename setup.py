@@ -1,22 +1,55 @@
-"""Packaging of the library; trainers/ and datasets/ are run from a checkout, as in CoOp."""
+"""Packaging: the library, and in it the folders that lie beside it in a checkout."""
 
+import ast
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+# at the top level `datasets` would overwrite another package of that name, and `trainers` and
+# `datasets` a CoOp fork's; see vtclip/checkout.py
+PACKED = {
+    f"vtclip._checkout.{name}": name.replace(".", "/")
+    for name in (
+        "configs",
+        "datasets",
+        "trainers",
+        *(f"toolkit.{name}" for name in find_packages("toolkit")),
+    )
+}
+ONNX = ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"]
+PLOTS = ["matplotlib>=3.7", "jinja2>=3.1"]
+TRACK = ["tensorboard>=2.14"]
+DATASETS = ["gdown>=5.1", "scipy>=1.10"]
+
+
+def version() -> str:
+    """Return `__version__` of the package, which is not imported; a release has its tag."""
+    tree = ast.parse((HERE / "vtclip" / "__init__.py").read_text(encoding="utf-8"))
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__"
+    )
+    return str(ast.literal_eval(value))
+
 
 setup(
     name="vtclip",
-    version="0.1.0",
+    version=version(),
     description="VT-CLIP and its baselines for few-shot vision-language adaptation on Dassl/CoOp",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=find_packages(include=["vtclip", "vtclip.*"]),
+    packages=[*find_packages(include=["vtclip", "vtclip.*"]), *PACKED],
+    package_dir=PACKED,
+    entry_points={"console_scripts": ["vtclip = vtclip.commands.console:main"]},
     package_data={
         "vtclip": ["py.typed"],
+        "vtclip._checkout.configs": ["**/*.yaml"],
+        "vtclip._checkout.datasets": ["splits/*.json"],
+        "vtclip._checkout.toolkit.dassl": ["py.typed"],
         "vtclip.backbones": ["weights/*.pt"],
         "vtclip.report": ["*.html"],
         "vtclip.tables": ["*.csv"],
@@ -34,20 +67,26 @@ setup(
         "tqdm>=4.65",
         "pillow>=10.0",
         "scikit-learn>=1.3",
-        "scipy>=1.10",
         "safetensors>=0.4",
         "platformdirs>=4.0",
         "filelock>=3.13",
-        "gdown>=5.1",
         "requests>=2.31",
-        "tensorboard>=2.14",
-        "matplotlib>=3.7",
-        "jinja2>=3.1",
     ],
     extras_require={
-        # export.py --onnx
-        "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # vtclip export --onnx
+        "onnx": ONNX,
+        # vtclip report, and vtclip predict --overlay
+        "plots": PLOTS,
+        # TensorBoard's files of a run
+        "track": TRACK,
+        # files on Google Drive, and MATLAB's
+        "datasets": DATASETS,
         "dev": [
+            *PLOTS,
+            *TRACK,
+            *DATASETS,
+            "build>=1.2",
+            "setuptools>=64",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from vtclip.commands.calls import how_to_call
 from vtclip.errors import run_command, unknown_name
 
 from . import BENCHMARK, register_all
 
+DESCRIPTION = "Download datasets and check them."
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m datasets", description=__doc__)
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=how_to_call("datasets"), description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="download a dataset and put it in place")
     prepare.add_argument("names", metavar="NAME", nargs=1, help=f"one of {', '.join(BENCHMARK)}")
@@ -27,12 +31,12 @@ def _parse() -> argparse.Namespace:
             default=Path(os.environ.get("DATA") or "data"),
             help="the data root (default: $DATA, else ./data)",
         )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit code: 1 where a check finds faults."""
-    arguments = _parse()
+    arguments = _parse(argv)
     for name in arguments.names:
         if name not in BENCHMARK:
             raise unknown_name("dataset", name, BENCHMARK)
@@ -66,7 +70,7 @@ def _check(names: list[str], root: Path, deep: bool) -> int:
     print(tabulate([finding.row for finding in findings], headers=COLUMNS, disable_numparse=True))
     faults = [f for f in findings if f.state != OK and (names or f.state != ABSENT)]
     if any(finding.state != OK for finding in findings):
-        print(f"What is missing: python -m datasets prepare NAME --root {root}")
+        print(f"What is missing: {how_to_call('datasets')} prepare NAME --root {root}")
     broken = {}
     if deep:
         lists = [f.lists for f in findings if f.lists]

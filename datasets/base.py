@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
+from vtclip.commands.calls import how_to_call
 from vtclip.errors import UserError, shortened
 from vtclip.files import printable
 from vtclip.prompts import PHOTO, TEMPLATES, check_template
@@ -132,7 +133,7 @@ class ImageDataset(DatasetBase):
     @property
     def remedy(self) -> str:
         """What to do where files are missing."""
-        return f"see `python -m datasets prepare {self.key} --root {self.root}`"
+        return f"see `{how_to_call('datasets')} prepare {self.key} --root {self.root}`"
 
     def choose_template(self) -> str:
         """Return the template of the configuration, else the dataset's own."""

@@ -11,6 +11,7 @@ import requests
 
 from vtclip.download import Refused, fetch
 from vtclip.errors import UserError
+from vtclip.extras import require
 
 from .sources import Remote
 
@@ -123,6 +124,7 @@ def _is_html(path: Path) -> bool:
 
 
 def _from_drive(identifier: str, part: Path) -> None:
+    require("datasets", "files on Google Drive", ["gdown"])
     # gdown imports a parser of HTML
     import gdown
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError
+from vtclip.extras import require
 from vtclip.files import require_file
 
 
@@ -16,6 +17,7 @@ def read_variable(path: Path, name: str) -> Any:
     Raises:
         UserError: the file is missing or not such a file, or lacks the variable.
     """
+    require("datasets", str(path), ["scipy"])
     # scipy takes a second to import, and only random splits need it
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

@@ -21,6 +21,9 @@ def load(
 ) -> Predictor:
     """Load a finished run, to predict with; see :func:`vtclip.predictor.load_predictor`."""
     # PyTorch is not loaded before it is needed
+    from vtclip.checkout import add_stand_in
+
+    add_stand_in()
     from vtclip.predictor import load_predictor
 
     return load_predictor(run, backbone=backbone, device=device, plugins=plugins)

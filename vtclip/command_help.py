@@ -1,30 +1,28 @@
-"""The names that `train.py --help` lists below its arguments, each kind with an example."""
+"""The names that the help of a training lists below its arguments, each kind with an example."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from pathlib import Path
+
+from vtclip.checkout import CONFIGS
+from vtclip.commands.calls import how_to_call
 
 
-def names_and_examples(configs: Path) -> str:
-    """Return the registered methods and backbones, and the datasets with a configuration.
-
-    Args:
-        configs: the folder of configurations.
-    """
+def names_and_examples() -> str:
+    """Return the registered methods and backbones, and the datasets with a configuration."""
     from vtclip.backbones import available_backbones
     from vtclip.method import registered_methods
 
-    datasets = sorted(path.stem for path in (configs / "datasets").glob("*.yaml"))
-    own = "configs/datasets"
+    datasets = sorted(path.stem for path in (CONFIGS / "datasets").glob("*.yaml"))
+    call = how_to_call("train")
     parts = (
-        _part("methods", registered_methods(), "python train.py --trainer TipAdapterF --shots 4"),
-        _part("backbones", available_backbones(), "python train.py --backbone RN50"),
+        _part("methods", registered_methods(), f"{call} --trainer TipAdapterF --shots 4"),
+        _part("backbones", available_backbones(), f"{call} --backbone RN50"),
         _part(
-            f"datasets, in {own}",
+            "datasets",
             datasets,
-            f"python train.py --root data --dataset-config-file {own}/oxford_pets.yaml",
+            f"{call} --root data --dataset-config-file oxford_pets",
         ),
     )
     return "\n\n".join(parts)

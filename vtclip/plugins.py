@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from vtclip.checkout import add_stand_in, put_last
 from vtclip.errors import UserError
 from vtclip.files import user_path
 
@@ -26,7 +27,9 @@ def import_modules(own: Sequence[str], plugins: Sequence[str] = ()) -> None:
     folder = str(Path.cwd())
     if plugins and folder not in sys.path:
         sys.path.append(folder)
+    add_stand_in()
     for name in own:
+        put_last(name)
         _import(name)
     for plugin in plugins:
         _import(_module_of_file(plugin) if plugin.endswith(".py") else plugin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,11 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
         UserError: a file, key, name or value is wrong.
     """
     options = read_options(arguments.options)
+    arguments = replace(
+        arguments,
+        method_file=_found(arguments.method_file, configs / "trainers"),
+        dataset_file=_found(arguments.dataset_file, configs / "datasets"),
+    )
     method_values = _read(arguments.method_file, "--config-file")
     of_dataset = _read(arguments.dataset_file, "--dataset-config-file")
     named = {**method_values, **of_dataset, **options}
@@ -142,6 +147,16 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     seed = cfg.SEED if "SEED" in by_user else DEFAULT_SEED
     recipe = _recipe(protocol, cfg, {**method_values, **(dataset_values if shipped else {})})
     return _place(arguments, cfg, recipe, dataset_file, seed)
+
+
+def _found(named: str, shipped: Path) -> str:
+    """Return the file that a user named, or that of the project where the user has none.
+
+    Those of the project are named as in a checkout (configs/datasets/dtd.yaml) or shorter (dtd).
+    """
+    known = {path.relative_to(shipped).as_posix(): path for path in shipped.glob("**/*.yaml")}
+    name = named.removeprefix(f"configs/{shipped.name}/").removesuffix(".yaml") + ".yaml"
+    return str(known[name]) if name in known and not Path(named).is_file() else named
 
 
 def _read(path: str, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from yacs.config import CfgNode
 
+from vtclip.commands.calls import how_to_call
 from vtclip.dataset_facts import SPLITS
 from vtclip.results import Result
 from vtclip.saved_model import MODEL_FILE
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
 # the backbone that comes along, and datasets that it was made for, or that bring features
 STAND_IN, ITS_DATASETS = "tiny", ("Digits", "FeatureBank")
-# what to do with a result: scripts beside train.py and their arguments, with {run} for the folder
-# of the run and {experiment} for that of its seeds
+# what to do with a result: commands and their arguments, with {run} for the folder of the run and
+# {experiment} for that of its seeds
 NEXT_COMMANDS = (
-    ("predict.py", "{run} IMAGE"),
-    ("report.py", "html {experiment}"),
-    ("parse_test_res.py", "{experiment} --table"),
+    ("predict", "{run} IMAGE"),
+    ("report", "html {experiment}"),
+    ("tables", "{experiment} --table"),
 )
 # those that need what only a training leaves
-NEEDS_MODEL = ("predict.py",)
+NEEDS_MODEL = ("predict",)
 
 
 def opening(cfg: CfgNode, evaluated: str = "") -> list[str]:
@@ -85,22 +86,19 @@ def stand_in_warning(method: str) -> str:
     )
 
 
-def next_lines(run: Path, experiment: Path, scripts: Path) -> list[str]:
+def next_lines(run: Path, experiment: Path) -> list[str]:
     """Return the commands that go on from a result.
 
     Args:
         run: folder of the run.
         experiment: folder of its seeds; of a single run in a folder that a user named, the same.
-        scripts: the folder of train.py.
     """
     names = {
         "run": shlex.quote(str(run)),
         "experiment": shlex.quote(str(experiment)),
     }
-    here = scripts.resolve() == Path.cwd()
     return [
-        f"next: python {script if here else shlex.quote(str(scripts / script))} "
-        f"{arguments.format(**names)}"
-        for script, arguments in NEXT_COMMANDS
-        if script not in NEEDS_MODEL or (run / MODEL_FILE).is_file()
+        f"next: {how_to_call(command)} {arguments.format(**names)}"
+        for command, arguments in NEXT_COMMANDS
+        if command not in NEEDS_MODEL or (run / MODEL_FILE).is_file()
     ]

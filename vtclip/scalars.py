@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from dassl.engine import TrainerX
@@ -37,7 +38,10 @@ class Scalars(TrainerX):
             threading.excepthook = shown_before
 
     def init_writer(self, log_dir: Any) -> None:
-        """Open the writer in `log_dir`, unless one is open."""
+        """Open the writer in `log_dir`, unless one is open, or TensorBoard is not installed."""
+        if find_spec("tensorboard") is None:
+            print("No TensorBoard files: pip install 'vtclip[track]' installs what they need")
+            return
         self._or_without(super().init_writer, log_dir)
 
     def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:

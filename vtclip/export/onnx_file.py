@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from vtclip.errors import UserError, shortened
 from vtclip.export.facts import metadata_of
 from vtclip.export.graph import SPATIAL, HeadGraph, ImageGraph
+from vtclip.extras import require
 from vtclip.files import atomic_path
 from vtclip.predictor import Restored
 
@@ -35,12 +35,7 @@ def require_onnx() -> None:
     Raises:
         UserError: names the packages and how to install them.
     """
-    absent = [name for name in PACKAGES if find_spec(name) is None]
-    if absent:
-        raise UserError(
-            f"--onnx: needs {', '.join(absent)}; pip install '.[onnx]' in the folder of this "
-            "project installs what is missing."
-        )
+    require("onnx", "--onnx", PACKAGES)
 
 
 def export_onnx(run: Restored, target: Path, *, with_backbone: bool = False) -> float:

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vtclip.commands.calls import how_to_call
 from vtclip.errors import UserError, run_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vtclip.features.shard_files import Shard
     from vtclip.features.store import CacheEntry, FeatureStore
 
@@ -19,10 +22,10 @@ DAY = 86400.0
 IDENTITY = ("entry", "backbone", "transform", "precision", "view")
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m vtclip.features", description="The feature cache on disk."
+        prog=how_to_call("features"), description="The feature cache on disk."
     )
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument(
@@ -55,7 +58,7 @@ def days(text: str) -> float:
     return value
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Returns:
