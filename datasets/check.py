@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tqdm import tqdm
-
 from vtclip.errors import UserError
 from vtclip.files import require_file
+from vtclip.screen import progress
 
 from .base import ImageDataset
 from .split import Lists, Sizes, check_labels, describe
@@ -86,8 +85,11 @@ def broken_images(root: Path, paths: Iterable[str]) -> dict[str, str]:
         paths: relative to `root`.
     """
     listed = sorted(set(paths))
-    with ThreadPoolExecutor() as pool:
+    broken = {}
+    with ThreadPoolExecutor() as pool, progress("opening images", len(listed), "images") as bar:
         reasons = pool.map(_reason, (root / path for path in listed))
-        pairs = zip(listed, reasons, strict=True)
-        bar = tqdm(pairs, total=len(listed), desc="opening images", unit=" images", disable=None)
-        return {path: reason for path, reason in bar if reason}
+        for path, reason in zip(listed, reasons, strict=True):
+            bar.advance(1)
+            if reason:
+                broken[path] = reason
+    return broken

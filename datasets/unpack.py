@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tqdm import tqdm
-
 from vtclip.errors import UserError
+from vtclip.screen import progress
 
 from .split import safe_path
 
@@ -93,16 +92,17 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     members = _zip_files if zipfile.is_zipfile(archive) else _tar_files
     try:
-        bar = tqdm(members(archive), desc=f"unpacking {archive.name}", unit=" files", disable=None)
         limit = left = LARGEST_RATIO * archive.stat().st_size + SPARE_BYTES
-        for name, file in bar:
-            target = _destination(archive, folder, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            left -= _copy(file, target, left)
-            if left < 0:
-                raise BadArchive(
-                    f"{archive}: unpacks to more than {limit:,} bytes; do not use this file."
-                )
+        with progress(f"unpacking {archive.name}", None, "files") as bar:
+            for name, file in members(archive):
+                target = _destination(archive, folder, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                left -= _copy(file, target, left)
+                if left < 0:
+                    raise BadArchive(
+                        f"{archive}: unpacks to more than {limit:,} bytes; do not use this file."
+                    )
+                bar.advance(1)
     except (
         tarfile.TarError,
         zipfile.BadZipFile,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,7 +96,9 @@ def fork(tmp_path: Path) -> Path:
     return fork
 
 
-def run(fork: Path, *options: str, root: str = "data") -> subprocess.CompletedProcess[str]:
+def run(
+    fork: Path, *options: str, root: str = "data", ending: str = ""
+) -> subprocess.CompletedProcess[str]:
     # installed, vtclip and clip come from site-packages; trainers/ and datasets/ are the fork's
     package = fork.parent / "site"
     package.mkdir(exist_ok=True)
@@ -113,6 +116,8 @@ def run(fork: Path, *options: str, root: str = "data") -> subprocess.CompletedPr
         "PYTHONPATH": os.pathsep.join(paths),
         "VTCLIP_CACHE": str(fork / "cache"),
     }
+    if ending:
+        command = ["bash", "-c", f"set -o pipefail; {shlex.join(command)} {ending}"]
     return subprocess.run(
         command, cwd=fork, env=environment, capture_output=True, text=True, check=False
     )
@@ -137,6 +142,20 @@ def test_another_optimizer_is_said_in_one_line(fork: Path) -> None:
     done = run(fork, "OPTIM.NAME", "sgd", "OPTIM.MAX_EPOCH", "1")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "OPTIM.NAME: sgd, where the protocol of VTCLIP has adamw" in done.stdout
+
+
+@pytest.mark.parametrize("ending", ["| head -n 1", ">&-", "> /dev/full"])
+def test_a_run_ends_as_others_do_whatever_becomes_of_its_output(ending: str, fork: Path) -> None:
+    done = run(fork, "OPTIM.MAX_EPOCH", "1", ending=ending)
+    full = "error: the output: cannot be written (No space left on device).\n"
+    said = [line for line in done.stderr.splitlines(True) if "Warning" not in line]
+    assert "Traceback" not in done.stderr
+    if "full" in ending:
+        assert (done.returncode, said[-1]) == (2, full)
+    else:
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert read_result(fork / "out" / "result.json").epochs == 1
+    assert "Finish training" in (fork / "out" / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "relative"])

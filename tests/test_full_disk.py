@@ -346,6 +346,32 @@ def test_standard_output_on_a_full_disk(lines: int) -> None:
         assert done.returncode == 2
 
 
+LOGGED = """
+import sys
+from tests.test_full_disk import RaisingLogger
+from vtclip.errors import UserError, end_as_a_command_does
+end_as_a_command_does()
+sys.stdout = RaisingLogger("/dev/full")
+print("x", end="")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    ("last", "line"),
+    [
+        ("", "the output: cannot be written (No space left on device)."),
+        ("raise UserError('KEY: wrong.')", "KEY: wrong."),
+    ],
+)
+def test_the_log_of_a_command_line_of_others_on_a_full_disk(last: str, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGED + last], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, f"error: {line}\n")
+    assert done.stdout == "x"
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_anywhere_is_one_line(code: int, capsys) -> None:
     def fail() -> None:

@@ -136,6 +136,50 @@ def test_a_line_per_minute_where_there_is_no_terminal(
     assert "encoding train: 280 of 1,200 images" in (tmp_path / "log.txt").read_text()
 
 
+def test_a_task_of_unknown_length_says_how_long_it_takes(clock: list[float], capsys) -> None:
+    with screen.progress("unpacking x.zip", None, "files") as files:
+        for second in (30, 61, 3720):
+            clock[0] = second
+            files.advance(700)
+    assert capsys.readouterr().out.splitlines() == [
+        "unpacking x.zip: 1,400 files, 1 min so far",
+        "unpacking x.zip: 2,100 files, 1 h 2 min so far",
+    ]
+
+
+def test_bytes_are_shown_in_megabytes(clock: list[float], capsys) -> None:
+    with screen.progress("downloading x.zip", 2_000_000_000, screen.BYTES, done=500_000) as known:
+        clock[0] = 100
+        known.advance(499_500_000)
+    with screen.progress("downloading y", None, screen.BYTES) as unknown:
+        clock[0] = 200
+        unknown.advance(1_250_000)
+    # 100 s for 499.5 MB, so 300 s for 1,500
+    assert capsys.readouterr().out.splitlines() == [
+        "downloading x.zip: 500.0 of 2,000.0 MB, 5 min left",
+        "downloading y: 1.2 MB, 2 min so far",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("total", "unit", "bar"),
+    [
+        (2_000_000, screen.BYTES, r"x:  75%\|[^|]+\| 1\.50M/2\.00MB, [\d:?]+ left"),
+        (None, screen.BYTES, r"x: 1\.50MB, 00:00"),
+        (None, "files", r"x: 1500000 files, 00:00"),
+    ],
+)
+def test_bars_of_bytes_and_of_unknown_length(
+    total: int | None, unit: str, bar: str, monkeypatch
+) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    with screen.progress("x", total, unit) as shown:
+        shown.advance(1_500_000)
+        (line,) = terminal.shown()
+    assert re.fullmatch(bar, line)
+    assert terminal.shown() == []
+
+
 def test_the_time_left_counts_what_this_process_did(clock: list[float], capsys) -> None:
     with screen.taken_over():
         epochs = screen.epochs_progress(8, 10, 5)

@@ -90,6 +90,35 @@ def test_a_command_does_its_work_whatever_becomes_of_its_output(
     assert done.read_text() == "whole"
 
 
+ENDS = {
+    "Interrupted(15, 'saved')": (143, "interrupted (SIGTERM): saved"),
+    "UserError('KEY: wrong.')": (2, "error: KEY: wrong."),
+    "OSError(28, 'No space left on device')": (
+        2, "error: the output: cannot be written (No space left on device).",
+    ),
+    "ValueError('a mistake')": (1, "ValueError: a mistake"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ENDS)
+def test_a_command_line_of_others_ends_as_those_of_the_project(error: str) -> None:
+    program = f"""
+from vtclip.errors import UserError, end_as_a_command_does
+from vtclip.interruption import Interrupted
+end_as_a_command_does()
+end_as_a_command_does()
+print("output")
+raise {error}
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    code, last = ENDS[error]
+    assert (run.returncode, run.stderr.splitlines()[-1]) == (code, last)
+    assert ("Traceback" in run.stderr) == (code == 1)
+    assert run.stdout == "output\n"
+
+
 def test_a_path_that_this_user_may_not_reach_is_one_line(capsys) -> None:
     def refused() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/closed/x.pt")

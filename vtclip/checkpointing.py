@@ -233,14 +233,13 @@ class Checkpointing:
 
         Raises:
             Interrupted: says what is saved.
-            LostWorkers: a process that reads images was killed; the state is saved, too.
+            LostWorkers: a process that reads images was killed; says what is saved, too.
         """
         try:
             with lost_workers_in_one_line():
                 yield
-        except LostWorkers:
-            self._save_copied()
-            raise
+        except LostWorkers as error:
+            raise LostWorkers(f"{error} Of the training: {self._save_copied()}.") from error
         except KeyboardInterrupt as error:
             number = error.number if isinstance(error, Interrupted) else signal.SIGINT
             raise Interrupted(number, self._save_copied()) from None

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from vtclip.errors import UserError
 from vtclip.files import sha256_of_file
+from vtclip.screen import BYTES, progress
 
 TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
 PAUSE_S = 2.0
@@ -121,18 +121,11 @@ def _transfer(url: str, part: Path, have: int) -> None:
             tag.unlink(missing_ok=True)
         with (
             part.open("ab" if resumed else "wb") as file,
-            tqdm(
-                total=total,
-                initial=have if resumed else 0,
-                unit="B",
-                unit_scale=True,
-                desc=part.stem,
-                disable=None,
-            ) as bar,
+            progress(f"downloading {part.stem}", total, BYTES, done=have if resumed else 0) as bar,
         ):
             for piece in reply.iter_content(PIECE):
                 file.write(piece)
-                bar.update(len(piece))
+                bar.advance(len(piece))
     size = part.stat().st_size
     if total is not None and size < total:
         raise _Broken(f"ended at byte {size:,} of {total:,}")

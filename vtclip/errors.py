@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
+from typing import TextIO, cast
 
 from vtclip.interruption import Interrupted, ended_by_signals
-from vtclip.standard_streams import NO_ROOM, lasting_streams
+from vtclip.standard_streams import NO_ROOM, lasting_streams, let_streams_last
 
 
 class UserError(Exception):
@@ -56,23 +60,64 @@ def as_user_error(error: BaseException) -> UserError | None:
     return error if isinstance(error, UserError) else None
 
 
-def show_user_errors_in_one_line() -> None:
-    """Make command lines of other projects end with the line of a :class:`UserError`, exit code 2.
+class _End:
+    """The end of a command line of another project (see :func:`end_as_a_command_does`)."""
 
-    So does a full disk. Every other error is shown as before.
-    """
-    shown_before = sys.excepthook
+    def __init__(self) -> None:
+        self._shown_before = sys.excepthook
+        self._output = let_streams_last()
+        self._is_told = False
 
-    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def show(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """Show an error that nothing caught."""
+        if isinstance(error, Interrupted):
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
         told = as_user_error(error)
         if told is None:
-            shown_before(kind, error, trace)
+            self._shown_before(kind, error, trace)
             return
-        print(f"error: {told}", file=sys.stderr)
+        self._is_told = True
         # the code of an uncaught error would be 1
-        sys.exit(2)
+        sys.exit(_tell(told))
 
-    sys.excepthook = show
+    def close_output(self) -> None:
+        """Write what is buffered; say so where a full disk has no room for it."""
+        if self._output is None:
+            return
+        lost: OSError | None = None
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            lost = error
+            # what a log has buffered would fail once more, without anybody to catch it
+            with suppress(OSError):
+                sys.stdout.close()
+            sys.stdout = cast(TextIO, self._output)
+        self._output.flush()
+        lost = lost or self._output.lost
+        told = None if lost is None or self._is_told else as_user_error(lost)
+        if told is not None:
+            code = _tell(told)
+            sys.stderr.flush()
+            # whatever an exit handler raises, the interpreter keeps the code that it had
+            os._exit(code)
+
+
+def end_as_a_command_does() -> None:
+    """Let the command line of another project end as one in :func:`run_command` does.
+
+    A :class:`UserError` that nothing catches and a full disk are one line and exit code 2, a run
+    that a signal ended is one line, and output that is closed or that nobody reads ends nothing.
+    Every other error is shown as before.
+    """
+    if isinstance(getattr(sys.excepthook, "__self__", None), _End):
+        return
+    end = _End()
+    sys.excepthook = end.show
+    atexit.register(end.close_output)
 
 
 def run_command(main: Callable[[], int | None]) -> int:

@@ -20,6 +20,9 @@ SECONDS_BETWEEN_LINES = 60.0
 # what is done sooner shows no bar
 SECONDS_BEFORE_BAR = 0.5
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{unit}{postfix}, {remaining} left"
+BAR_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}{postfix}, {elapsed}"
+# counted one by one, shown in the larger units that suit them
+BYTES = "B"
 
 Item = TypeVar("Item", covariant=True)
 
@@ -64,8 +67,8 @@ class Progress:
 
     Args:
         task: what is done, in words.
-        total: number of units.
-        unit: their name.
+        total: number of units, None where nobody knows it.
+        unit: their name, or BYTES.
         done: the units that were done before.
         shown: False shows nothing.
         whole: tasks that begin before this one is closed are parts of it, and counted with it.
@@ -74,7 +77,7 @@ class Progress:
     def __init__(
         self,
         task: str,
-        total: int,
+        total: int | None,
         unit: str,
         *,
         done: int = 0,
@@ -95,13 +98,14 @@ class Progress:
                 total=total,
                 initial=done,
                 desc=task,
-                unit=f" {unit}",
+                unit=unit if unit == BYTES else f" {unit}",
+                unit_scale=unit == BYTES,
                 file=stream,
                 leave=False,
                 delay=SECONDS_BEFORE_BAR,
                 miniters=1,
                 dynamic_ncols=True,
-                bar_format=BAR,
+                bar_format=BAR_WITHOUT_TOTAL if total is None else BAR,
                 position=0,
             )
         if _screen.bars:
@@ -132,11 +136,14 @@ class Progress:
 
     def line(self) -> str:
         """Return the state as a line."""
-        per_unit = (time.monotonic() - self._started) / max(self._done - self._before, 1)
-        left = per_unit * (self._total - self._done)
+        seconds = time.monotonic() - self._started
         note = f"{self._note}, " if self._note else ""
-        done = f"{self._done:,} of {self._total:,} {self._unit}"
-        return f"{self._task}: {done}, {note}{duration(left)} left"
+        done = _amount(self._done, self._unit)
+        if self._total is None:
+            return f"{self._task}: {done}, {note}{duration(seconds)} so far"
+        left = seconds / max(self._done - self._before, 1) * (self._total - self._done)
+        whole = _amount(self._total, self._unit)
+        return f"{self._task}: {done.partition(' ')[0]} of {whole}, {note}{duration(left)} left"
 
     def hide(self) -> None:
         """Take the bar from the screen, until it is drawn again."""
@@ -162,13 +169,19 @@ class Progress:
 
 @contextmanager
 def progress(
-    task: str, total: int, unit: str, *, shown: bool = True, whole: bool = False
+    task: str,
+    total: int | None,
+    unit: str,
+    *,
+    done: int = 0,
+    shown: bool = True,
+    whole: bool = False,
 ) -> Iterator[Progress]:
     """Show how much of a task is done while the block runs (see :class:`Progress`)."""
     if _screen.bars and _screen.bars[-1].whole:
         yield _screen.bars[-1]
         return
-    bar = Progress(task, total, unit, shown=shown, whole=whole)
+    bar = Progress(task, total, unit, done=done, shown=shown, whole=whole)
     try:
         yield bar
     finally:
@@ -181,6 +194,10 @@ def counted(items: Countable[Item], task: str, unit: str) -> Iterator[Item]:
         for item in items:
             yield item
             bar.advance(1)
+
+
+def _amount(count: int, unit: str) -> str:
+    return f"{count / 1e6:,.1f} MB" if unit == BYTES else f"{count:,} {unit}"
 
 
 def epochs_progress(start: int, epochs: int, steps: int) -> Progress:

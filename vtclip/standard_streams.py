@@ -88,6 +88,29 @@ def lasting_streams() -> Iterator[tuple[Lasting, Lasting]]:
     A command whose output is not read to the end (`| head`) does its work all the same.
     """
     before = sys.stdout, sys.stderr
+    output, errors = _replace_streams()
+    try:
+        yield output, errors
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+
+
+def let_streams_last() -> Lasting | None:
+    """Do as :func:`lasting_streams` until the interpreter ends, for a command line of others.
+
+    Where another stream stands in for the interpreter's own, as in a notebook, nothing is done.
+
+    Returns:
+        The output, None where nothing is done.
+    """
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        return None
+    return _replace_streams()[0]
+
+
+def _replace_streams() -> tuple[Lasting, Lasting]:
     # else the next file that is opened would be taken for the console
     for number in range(3):
         try:
@@ -95,11 +118,7 @@ def lasting_streams() -> Iterator[tuple[Lasting, Lasting]]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     # None: was closed when the interpreter started
-    output, errors = (Lasting(_nowhere() if stream is None else stream) for stream in before)
+    found = (sys.stdout, sys.stderr)
+    output, errors = (Lasting(_nowhere() if stream is None else stream) for stream in found)
     sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
-    try:
-        yield output, errors
-    finally:
-        output.flush()
-        errors.flush()
-        sys.stdout, sys.stderr = before
+    return output, errors

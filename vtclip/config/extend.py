@@ -7,17 +7,18 @@ from typing import Any
 from yacs.config import CfgNode
 
 from vtclip.config.keys import PROJECT_KEYS
-from vtclip.errors import show_user_errors_in_one_line
+from vtclip.errors import end_as_a_command_does
 from vtclip.method import registered_methods
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Add the keys of this project and of every registered method; existing keys stay.
 
-    Call it at the end of CoOp's own `extend_cfg`, after the trainers are imported. From then on a
-    UserError that nothing catches is one line there too.
+    Call it at the end of CoOp's own `extend_cfg`, after the trainers are imported and before the
+    log is begun. From then on that command line ends as those of this project do (see
+    :func:`vtclip.errors.end_as_a_command_does`).
     """
-    show_user_errors_in_one_line()
+    end_as_a_command_does()
     for key, option in PROJECT_KEYS.items():
         _add(cfg, key, option.default)
     for method in registered_methods().values():
