@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from dassl.engine import build_trainer
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed
 
 from vtclip.plugins import import_modules
@@ -25,13 +27,28 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bank(tmp_path_factory.mktemp("bank") / "bank.npz")
 
 
+def checkout(variable: str, repository: str, file: str) -> Path:
+    """The checkout that an environment variable names, or a skip that says what is absent."""
+    folder = os.environ.get(variable)
+    if not folder or not Path(folder, file).is_file():
+        pytest.skip(f"no {file} at {variable}={folder!r}: a checkout of {repository}")
+    return Path(folder).resolve()
+
+
 @pytest.fixture(scope="session")
 def coop_checkout() -> Path:
-    """A checkout of KaiyangZhou/CoOp, or a skip that says what is absent."""
-    checkout = os.environ.get("VTCLIP_COOP")
-    if not checkout or not Path(checkout, "trainers", "coop.py").is_file():
-        pytest.skip(f"no CoOp at VTCLIP_COOP={checkout!r}: a checkout of KaiyangZhou/CoOp")
-    return Path(checkout).resolve()
+    return checkout("VTCLIP_COOP", "KaiyangZhou/CoOp", "trainers/coop.py")
+
+
+def module_of(file: Path) -> ModuleType:
+    """The module of a file of other authors; its trainers stay out of the registry."""
+    spec = importlib.util.spec_from_file_location(f"authors_{file.stem}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TRAINER_REGISTRY, "register", lambda: lambda trainer: trainer)
+        spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 from yacs.config import CfgNode
@@ -17,20 +15,12 @@ from tests.backbones.test_openai_clip import make_clip
 from vtclip.backbones.clip_package import build_model
 from vtclip.features import Features
 
-from .conftest import Build
+from .conftest import Build, module_of
 
 
 @pytest.fixture(scope="module")
 def authors(coop_checkout: Path) -> ModuleType:
-    """Their trainers/coop.py, kept out of the registry that has a CoOp already."""
-    file = coop_checkout / "trainers" / "coop.py"
-    spec = importlib.util.spec_from_file_location("authors_coop", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TRAINER_REGISTRY, "register", lambda: lambda trainer: trainer)
-        spec.loader.exec_module(module)
-    return module
+    return module_of(coop_checkout / "trainers" / "coop.py")
 
 
 @pytest.fixture(scope="module")
