@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,6 +47,22 @@ def run_train(
     digits_root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> RunTrain:
     """Run train.py's main in this process on the embedded digits; returns its exit code."""
+    return runner(digits_root, tmp_path_factory, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def run_train_once(
+    digits_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunTrain]:
+    """As `run_train`, for runs that the tests of a module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield runner(digits_root, tmp_path_factory, patch)
+
+
+def runner(
+    digits_root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> RunTrain:
+    """Return train.py's main, with the environment that it needs."""
     import train
 
     monkeypatch.setenv("VTCLIP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

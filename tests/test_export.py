@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,47 +34,83 @@ from vtclip.predictor import Predictor, restore_trainer
 import_modules(["trainers", "datasets"])
 # these two need prompts, so a backbone
 ON_IMAGES = ("CoOp", "ZeroshotCLIP2")
-METHODS = sorted(set(registered_methods()) - {*ON_IMAGES, "OwnMethod"})
+METHODS = registered_methods()
+# of methods with the same logits, such as TipAdapter and TipAdapterF, one makes their graph
+OF_LOGITS = {
+    METHODS[name].logits: name for name in sorted({*METHODS} - {*ON_IMAGES, "OwnMethod"})[::-1]
+}
 CASES = [
-    *((method, ()) for method in METHODS),
+    *((method, ()) for method in sorted(OF_LOGITS.values())),
     (
         "VTCLIP",
         ("N_LAYERS", "2", "NORM", "pre", "INCLUDE_GLOBAL", "True", "RESIDUAL_LEARNT", "True"),
     ),
-    ("VTCLIP", ("VISUAL_TOKENS", "backbone", "CLIP_LOGIT_WEIGHT", "0.3", "PREC", "amp")),
-    ("VTCLIP", ("SELF_ATTENTION", "False", "FFN", "False")),
+    (
+        "VTCLIP",
+        (
+            *("VISUAL_TOKENS", "backbone", "CLIP_LOGIT_WEIGHT", "0.3", "PREC", "amp"),
+            *("SELF_ATTENTION", "False", "FFN", "False"),
+        ),
+    ),
 ]
 WRITTEN = ["README.md", "classes.json", "model.json", "model.safetensors", "result.json"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ort() -> Any:
     pytest.importorskip("onnxscript", reason="no onnxscript: pip install '.[onnx]'")
     return pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install '.[onnx]'")
 
 
-@pytest.fixture
-def on_bank(run_train: RunTrain, tmp_path: Path) -> Callable[..., Path]:
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bank(tmp_path_factory.mktemp("bank") / "bank.npz")
+
+
+@pytest.fixture(scope="module")
+def on_bank(
+    run_train_once: RunTrain, bank: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    @cache
     def make(method: str, *options: str) -> Path:
-        target = tmp_path / "runs" / method
-        bank = write_bank(tmp_path / "bank.npz")
+        target = tmp_path_factory.mktemp("runs") / method
         config = str(ROOT / "configs" / "datasets" / "feature_bank.yaml")
         arguments = ("--trainer", method, "--output-dir", str(target))
         common = ("DATASET.FEATURE_BANK", str(bank), "DATASET.NUM_SHOTS", "4")
         training = ("OPTIM.MAX_EPOCH", "6", "DATALOADER.TRAIN_X.BATCH_SIZE", "8")
-        code = run_train(*arguments, "--dataset-config-file", config, *common, *training, *options)
+        code = run_train_once(
+            *arguments, "--dataset-config-file", config, *common, *training, *options
+        )
         assert code == 0
         return target
 
     return make
 
 
-@pytest.fixture
-def on_digits(run_train: RunTrain, tmp_path: Path) -> Callable[..., Path]:
+@pytest.fixture(scope="module")
+def exported(
+    ort: Any, on_bank: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    @cache
     def make(method: str, *options: str) -> Path:
-        target = tmp_path / "runs" / method
+        target = tmp_path_factory.mktemp("exported") / "out" / "head.onnx"
+        assert export.main([str(on_bank(method, *options)), "--onnx", str(target)]) == 0
+        assert [path.name for path in target.parent.iterdir()] == ["head.onnx"]
+        return target
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def on_digits(
+    run_train_once: RunTrain, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    @cache
+    def make(method: str, *options: str) -> Path:
+        target = tmp_path_factory.mktemp("runs") / method
         short = ("OPTIM.MAX_EPOCH", "2", "FEATURES.VIEWS", "1", "DATASET.NUM_SHOTS", "2")
-        assert run_train("--trainer", method, "--output-dir", str(target), *short, *options) == 0
+        arguments = ("--trainer", method, "--output-dir", str(target))
+        assert run_train_once(*arguments, *short, *options) == 0
         return target
 
     return make
@@ -94,47 +131,58 @@ def test_every_method_scores_as_in_torch(
     method: str,
     options: tuple[str, ...],
     ort: Any,
+    bank: Path,
     on_bank: Callable[..., Path],
-    tmp_path: Path,
+    exported: Callable[..., Path],
 ) -> None:
     node = f"TRAINER.{method.upper()}."
     named = [node + text if text.isupper() else text for text in options]
-    run = on_bank(method, *named)
-    target = tmp_path / "out" / "head.onnx"
-    assert export.main([str(run), "--onnx", str(target)]) == 0
-    assert [path.name for path in target.parent.iterdir()] == ["head.onnx"]
-    session = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(exported(method, *named), providers=["CPUExecutionProvider"])
     # restored anew, so on the fast path that predictions take
-    trainer = restore_trainer(run).trainer
+    trainer = restore_trainer(on_bank(method, *named)).trainer
     if "amp" in options:
         # the graph is in fp32
         trainer.options = type(trainer.options)({**trainer.options, "PREC": "fp32"})
     for rows in (slice(5, 6), slice(40, 43)):
-        features = bank_features(tmp_path / "bank.npz", rows)
-        with torch.no_grad():
-            expected = trainer.logits(features).float()
-        logits, probabilities = session.run(None, inputs_of(session, features))
-        assert logits.dtype == probabilities.dtype == np.float32
-        assert logits.shape == (len(features), CLASSES)
-        np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
-        np.testing.assert_allclose(probabilities, expected.softmax(-1), atol=1e-4, rtol=0)
+        features = bank_features(bank, rows)
+        check_scores(session, features, trainer.logits)
+        assert session.get_outputs()[0].shape[1] == CLASSES
     assert [output.name for output in session.get_outputs()] == ["logits", "probabilities"]
     # the spatial features are inputs of the methods that look at them, and of no others
     assert ("spatial_features" in inputs_of(session, features)) == (method in ("VTCLIP", "CALIP"))
 
 
 def test_the_number_of_locations_is_free(
-    ort: Any, on_bank: Callable[..., Path], tmp_path: Path
+    ort: Any, on_bank: Callable[..., Path], exported: Callable[..., Path]
 ) -> None:
-    run = on_bank("VTCLIP")
+    session = ort.InferenceSession(exported("VTCLIP"))
+    features = Features(torch.randn(2, WIDTH), torch.randn(2, 9, WIDTH))
+    check_scores(session, features, restore_trainer(on_bank("VTCLIP")).trainer.logits)
+
+
+def test_a_method_of_prompts_scores_as_in_torch(
+    ort: Any, on_digits: Callable[..., Path], tmp_path: Path
+) -> None:
+    torch.save(make_clip("resnet").state_dict(), tmp_path / "resnet.pt")
+    weights = ("MODEL.BACKBONE.NAME", str(tmp_path / "resnet.pt"))
+    run = on_digits("CoOp", *weights, "TRAINER.COOP.N_CTX", "4")
     restored = restore_trainer(run)
     export_onnx(restored, tmp_path / "head.onnx")
+    features = Features(torch.randn(3, 32), None)
     session = ort.InferenceSession(tmp_path / "head.onnx")
-    features = Features(torch.randn(2, WIDTH), torch.randn(2, 9, WIDTH))
-    with torch.no_grad():
-        expected = restore_trainer(run).trainer.logits(features)
-    (logits,) = session.run(["logits"], inputs_of(session, features))
+    check_scores(session, features, restore_trainer(run).trainer.logits)
+
+
+@torch.no_grad()
+def check_scores(
+    session: Any, features: Features, logits_of: Callable[[Features], torch.Tensor]
+) -> None:
+    expected = logits_of(features).float()
+    logits, probabilities = session.run(None, inputs_of(session, features))
+    assert logits.dtype == probabilities.dtype == np.float32
+    assert logits.shape == expected.shape
     np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(probabilities, expected.softmax(-1), atol=1e-4, rtol=0)
 
 
 def pixels_by_metadata(image: Path, steps: dict[str, Any]) -> Any:
@@ -149,27 +197,19 @@ def pixels_by_metadata(image: Path, steps: dict[str, Any]) -> Any:
     return normalised.transpose(2, 0, 1).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("method", "options"),
-    [
-        ("CoOp", ("TRAINER.COOP.N_CTX", "4")),
-        ("VTCLIP", ()),
-        ("CALIP", ("MODEL.BACKBONE.NAME", "weights/vit.pt")),
-    ],
-)
+@pytest.mark.parametrize(("method", "kind"), [("VTCLIP", "resnet"), ("CALIP", "vit")])
 def test_from_images_it_scores_as_the_run(
     method: str,
-    options: tuple[str, ...],
+    kind: str,
     ort: Any,
     on_digits: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # tiny is convolutional, this one is a transformer
     (tmp_path / "weights").mkdir()
-    torch.save(make_clip("vit").state_dict(), tmp_path / "weights" / "vit.pt")
-    run = on_digits(method, *options)
+    torch.save(make_clip(kind).state_dict(), tmp_path / "weights" / f"{kind}.pt")
+    run = on_digits(method, "MODEL.BACKBONE.NAME", f"weights/{kind}.pt")
     target = tmp_path / "images.onnx"
     assert export.main([str(run), "--onnx", str(target), "--with-backbone"]) == 0
     session = ort.InferenceSession(target)
@@ -193,7 +233,7 @@ def test_from_images_it_scores_as_the_run(
             probability = probabilities[names.index(row.predicted)]
             assert probability == pytest.approx(row.predicted_probability, abs=1e-4)
             assert probability == pytest.approx(probabilities.max(), abs=1e-6)
-    assert meta["backbone"] == ("vit.pt" if method == "CALIP" else "tiny")
+    assert meta["backbone"] == f"{kind}.pt"
     assert meta["backbone_fingerprint"] == predictor.backbone.fingerprint
     assert json.loads(meta["templates"]) == predictor.model.templates
     assert meta["method"] == method
@@ -358,7 +398,7 @@ def test_class_names_are_no_markdown(name: str, shown: str) -> None:
 def test_a_folder_with_files_is_left_as_it_is(
     on_digits: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, target = on_digits("ZeroshotCLIP"), tmp_path / "hub"
+    run, target = on_digits("TipAdapter"), tmp_path / "hub"
     target.mkdir()
     (target / "mine.txt").write_text("mine")
     assert "holds files already" in refusal([str(run), "--folder", str(target)], capsys)
