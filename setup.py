@@ -47,6 +47,10 @@ setup(
     extras_require={
         # export.py --onnx
         "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # --backbone open_clip:...; some of its tokenizers need hf too
+        "open-clip": ["open_clip_torch>=3.3"],
+        # --backbone hf:...
+        "hf": ["transformers>=4.56"],
         "dev": [
             "pytest>=8.0",
             "pytest-xdist>=3.5",

@@ -13,14 +13,18 @@ def names_and_examples(configs: Path) -> str:
     Args:
         configs: the folder of configurations.
     """
-    from vtclip.backbones import available_backbones
+    from vtclip.backbones import available_backbones, available_families
     from vtclip.method import registered_methods
 
     datasets = sorted(path.stem for path in (configs / "datasets").glob("*.yaml"))
     own = "configs/datasets"
     parts = (
         _part("methods", registered_methods(), "python train.py --trainer TipAdapterF --shots 4"),
-        _part("backbones", available_backbones(), "python train.py --backbone RN50"),
+        _part(
+            "backbones",
+            [*available_backbones(), *available_families()],
+            "python train.py --backbone RN50",
+        ),
         _part(
             f"datasets, in {own}",
             datasets,
