@@ -81,6 +81,10 @@ setup(
         "track": TRACK,
         # files on Google Drive, and MATLAB's
         "datasets": DATASETS,
+        # --backbone open_clip:...; some of its tokenizers need hf too
+        "open-clip": ["open_clip_torch>=3.3"],
+        # --backbone hf:...
+        "hf": ["transformers>=4.56"],
         "dev": [
             *PLOTS,
             *TRACK,

@@ -11,14 +11,18 @@ from vtclip.commands.calls import how_to_call
 
 def names_and_examples() -> str:
     """Return the registered methods and backbones, and the datasets with a configuration."""
-    from vtclip.backbones import available_backbones
+    from vtclip.backbones import available_backbones, available_families
     from vtclip.method import registered_methods
 
     datasets = sorted(path.stem for path in (CONFIGS / "datasets").glob("*.yaml"))
     call = how_to_call("train")
     parts = (
         _part("methods", registered_methods(), f"{call} --trainer TipAdapterF --shots 4"),
-        _part("backbones", available_backbones(), f"{call} --backbone RN50"),
+        _part(
+            "backbones",
+            [*available_backbones(), *available_families()],
+            f"{call} --backbone RN50",
+        ),
         _part(
             "datasets",
             datasets,

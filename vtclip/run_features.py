@@ -23,6 +23,7 @@ from vtclip.features import (
 )
 from vtclip.files import user_path
 from vtclip.preprocessing import describe_transform, resolve_preprocessing, transform_of
+from vtclip.screen import say
 from vtclip.stopwatch import Stopwatch
 
 
@@ -148,6 +149,11 @@ def build_provider(
 def _image_provider(
     cfg: CfgNode, facts: DatasetFacts, backbone: Backbone, tokens: VisualTokens | None
 ) -> ImageProvider:
+    if tokens == "backbone" and "joint" not in backbone.token_kinds:
+        say(
+            f"{backbone.name}: spatial features are {backbone.backbone_dim} wide and not in the "
+            f"space of the texts, {backbone.embed_dim} wide; the head learns their projection"
+        )
     settings = cfg.FEATURES
     precision = settings.PRECISION
     if precision == "auto" and backbone.is_light:

@@ -13,10 +13,13 @@ from vtclip.backbones.base import (
 )
 from vtclip.backbones.build import (
     available_backbones,
+    available_families,
     backbone_label,
     build_backbone,
     canonical_name,
     check_backbone,
+    has_files_of_its_own,
+    published_name,
 )
 from vtclip.backbones.registry import Activation, register_backbone
 from vtclip.image_features import Features
@@ -29,9 +32,12 @@ __all__ = [
     "TokenizedPrompts",
     "VisualTokens",
     "available_backbones",
+    "available_families",
     "backbone_label",
     "build_backbone",
     "canonical_name",
     "check_backbone",
+    "has_files_of_its_own",
+    "published_name",
     "register_backbone",
 ]

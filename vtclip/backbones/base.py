@@ -46,6 +46,8 @@ class Backbone(nn.Module, ABC):
         image_size: side of the square input, in pixels.
         mean, std: what the three channels (red, green, blue; 0 to 1) are normalised by.
         interpolation: how its images are resized: "bicubic", as CLIP's, "bilinear" or "nearest".
+        token_kinds: the kinds of spatial features that it has; "joint" is not among them where
+            global features are pooled by attention, so that no map takes one location to the texts.
         fingerprint: hexadecimal digest of the weights and of what else decides the features.
     """
 
@@ -56,6 +58,7 @@ class Backbone(nn.Module, ABC):
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     interpolation: str = "bicubic"
+    token_kinds: tuple[VisualTokens, ...] = ("joint", "backbone")
     fingerprint: str
 
     @property
@@ -69,8 +72,8 @@ class Backbone(nn.Module, ABC):
 
         Args:
             images: [B, 3, image_size, image_size], normalised by `mean` and `std`.
-            tokens: the kind of spatial features: "joint" for S tokens in the joint space,
-                "backbone" for those before it, None for the global features alone.
+            tokens: the kind of spatial features, one of `token_kinds`: "joint" for S tokens in the
+                joint space, "backbone" for those before it, None for the global features alone.
         """
 
     @abstractmethod

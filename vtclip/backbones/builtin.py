@@ -1,4 +1,4 @@
-"""The backbones that come with this package; `clip` is imported when one is built."""
+"""The backbones that come with this package; their libraries are imported when one is built."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ def build_openai(name: str, activation: Activation = "auto") -> Backbone:
 def build_tiny(name: str, activation: Activation = "auto") -> Backbone:
     """Build the small CLIP whose weights come with this package; see docs/tiny.md."""
     return _build(name, TINY_WEIGHTS, activation)
+
+
+@register_backbone("open_clip:*", "hf-hub:*")
+def build_open_clip(name: str, activation: Activation = "auto") -> Backbone:
+    """Build a model of open_clip from published weights, a file or a folder; see docs/backbones.md.
+
+    Raises:
+        UserError: open_clip is not installed, or there is no such model or weights.
+    """
+    from vtclip.backbones.open_clip_models import open_clip_backbone
+
+    return open_clip_backbone(name, activation)
+
+
+@register_backbone("hf:*")
+def build_transformers(name: str) -> Backbone:
+    """Build a CLIP or SigLIP of transformers from a folder or the hub; see docs/backbones.md.
+
+    Raises:
+        UserError: transformers is not installed, or there is no such model.
+    """
+    from vtclip.backbones.transformers_models import transformers_backbone
+
+    return transformers_backbone(name)
 
 
 def build_from_file(path: str, activation: Activation = "auto") -> Backbone:

@@ -31,7 +31,20 @@ PREFIX = "module."
 
 
 def read_clip_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a CLIP, on the CPU.
+    """Read the weights of a CLIP in OpenAI's layout, on the CPU; see :func:`read_weights`.
+
+    Raises:
+        UserError: the file is missing, truncated, corrupt, hostile, or no CLIP.
+    """
+    state_dict = read_weights(path)
+    lacking = [key for key in ALWAYS_THERE if key not in state_dict]
+    if lacking:
+        raise UserError(f"{path}: not the weights of a CLIP (lacks {', '.join(lacking)}).")
+    return state_dict
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of any model, on the CPU.
 
     Weights in an entry `state_dict`, or with `module.` before each name, are taken out of it; a
     printed line tells so.
@@ -41,7 +54,7 @@ def read_clip_state_dict(path: Path) -> dict[str, Tensor]:
             safetensors file.
 
     Raises:
-        UserError: the file is missing, truncated, corrupt, hostile, or no CLIP.
+        UserError: the file is missing, truncated, corrupt or hostile.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights.")
@@ -51,9 +64,6 @@ def read_clip_state_dict(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     state_dict = _unwrap(path, loaded)
     _check_size(path, state_dict)
-    lacking = [key for key in ALWAYS_THERE if key not in state_dict]
-    if lacking:
-        raise UserError(f"{path}: not the weights of a CLIP (lacks {', '.join(lacking)}).")
     return {key: value for key, value in state_dict.items() if key not in NOT_WEIGHTS}
 
 

@@ -49,7 +49,7 @@ def empty_clip(state_dict: Mapping[str, Tensor], source: str) -> CLIP:
     dimensions = _dimensions(state_dict, source)
     with torch.device("meta"):
         model = CLIP(**dimensions)
-    _compare(model.state_dict(), state_dict, source)
+    compare_weights(model.state_dict(), state_dict, source)
     rows = dimensions["vocab_size"]
     if rows < VOCABULARY:
         raise UserError(
@@ -120,15 +120,31 @@ def _count(stem: str, state_dict: Mapping[str, Tensor], source: str) -> int:
     return count
 
 
-def _compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str) -> None:
+def compare_weights(
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    source: str,
+    model: str = "a CLIP of its size",
+) -> None:
+    """Compare the names and sizes of tensors.
+
+    Args:
+        expected: what the model has.
+        found: what the file has.
+        source: the file, for messages.
+        model: what the model is, for messages.
+
+    Raises:
+        UserError: a tensor is missing, one too many, or of another size.
+    """
     lacking = [key for key in expected if key not in found]
     if lacking:
-        raise UserError(f"{source}: lacks {_listed(lacking)}, which a CLIP of its size has.")
+        raise UserError(f"{source}: lacks {_listed(lacking)}, which {model} has.")
     excess = [key for key in found if key not in expected]
     if excess:
         raise UserError(
-            f"{source}: holds {_listed(excess)}, which a CLIP of its size has not; remove it, or "
-            "take the weights of an unchanged CLIP."
+            f"{source}: holds {_listed(excess)}, which {model} has not; remove it, or "
+            "take the weights of an unchanged one."
         )
     for key, tensor in expected.items():
         if tensor.shape != found[key].shape:

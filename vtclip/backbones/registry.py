@@ -14,6 +14,10 @@ Activation = Literal["auto", "quick_gelu", "gelu"]
 BackboneFactory = Callable[..., Backbone]
 
 factories: dict[str, BackboneFactory] = {}
+# by what stands before the colon of their names
+families: dict[str, BackboneFactory] = {}
+
+FAMILY_SIGN = ":*"
 
 
 def fold(name: str) -> str:
@@ -24,17 +28,22 @@ def fold(name: str) -> str:
 def register_backbone(*names: str) -> Callable[[BackboneFactory], BackboneFactory]:
     """Register the decorated factory, which builds a backbone from its name.
 
+    A name that ends in `:*` stands for all names that begin as it does, a family:
+    `register_backbone("my_zoo:*")` builds `my_zoo:small` and `my_zoo:weights/of/mine.pt`.
+
     Raises:
         ValueError: a name is taken, in this spelling or another.
     """
 
     def register(factory: BackboneFactory) -> BackboneFactory:
         for name in names:
-            for taken in factories:
-                if fold(taken) == fold(name):
-                    other = "" if taken == name else f", spelled {taken}"
+            stem = name.removesuffix(FAMILY_SIGN)
+            register = factories if stem == name else families
+            for taken in register:
+                if fold(taken) == fold(stem):
+                    other = "" if taken == stem else f", spelled {taken}"
                     raise ValueError(f"backbone {name} is registered already{other}")
-            factories[name] = factory
+            register[stem] = factory
         return factory
 
     return register

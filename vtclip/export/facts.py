@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from vtclip import __version__
-from vtclip.backbones import available_backbones, canonical_name
+from vtclip.backbones import has_files_of_its_own, published_name
 from vtclip.saved_model import SavedModel
 
 
@@ -51,13 +51,13 @@ def metadata_of(model: SavedModel) -> dict[str, str]:
 
 def has_weights_of_its_own(model: SavedModel) -> bool:
     """Tell whether the backbone is a file of weights, which no name finds elsewhere."""
-    return model.from_images and canonical_name(model.backbone) not in available_backbones()
+    return model.from_images and has_files_of_its_own(model.backbone)
 
 
 def backbone_of(model: SavedModel) -> str:
     """Return the name of the backbone; of a file of weights without its folder."""
     if has_weights_of_its_own(model):
-        return PurePath(model.backbone).name
+        return published_name(model.backbone)
     return str(without_folder(model.backbone))
 
 

@@ -41,7 +41,7 @@ class Encoding:
         compile: run the backbone through torch.compile; slow to start, so for long lists.
 
     Raises:
-        UserError: an unknown precision, or fp16 on a CPU.
+        UserError: an unknown precision, fp16 on a CPU, or spatial features that the backbone lacks.
         ValueError: a negative view.
     """
 
@@ -59,6 +59,12 @@ class Encoding:
             raise unknown_name("FEATURES.PRECISION", self.precision, DTYPES)
         if self.precision == "fp16" and self.device.type == "cpu":
             raise UserError("FEATURES.PRECISION: fp16 is for CUDA; on a CPU use bf16 or fp32.")
+        if self.tokens is not None and self.tokens not in self.backbone.token_kinds:
+            raise UserError(
+                f"MODEL.BACKBONE.NAME: {self.backbone.name} has no {self.tokens} spatial features, "
+                "since attention pools its images and no projection takes single locations to the "
+                "texts; TRAINER.VTCLIP.VISUAL_TOKENS backbone works, its projection is learned."
+            )
         if self.view is not None and self.view < 0:
             raise ValueError(f"view is {self.view}, not None or at least 0")
 
