@@ -62,6 +62,9 @@ def show_user_errors_in_one_line() -> None:
     So does a full disk. Every other error is shown as before.
     """
     shown_before = sys.excepthook
+    # once is enough, however many configurations a process makes
+    if getattr(shown_before, "__module__", "") == __name__:
+        return
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         told = as_user_error(error)

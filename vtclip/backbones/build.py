@@ -15,6 +15,7 @@ from vtclip.backbones.builtin import build_from_file
 from vtclip.backbones.registry import Activation, BackboneFactory, factories, fold
 from vtclip.errors import UserError, unknown_name
 from vtclip.files import user_path
+from vtclip.kept import kept
 
 ENTRY_POINT_GROUP = "vtclip.backbones"
 
@@ -23,7 +24,10 @@ ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 def available_backbones() -> list[str]:
     """Return the names that :func:`build_backbone` takes, sorted."""
-    return sorted({*factories, *entry_points(group=ENTRY_POINT_GROUP).names})
+    installed = kept(
+        "entry points", ENTRY_POINT_GROUP, lambda: entry_points(group=ENTRY_POINT_GROUP)
+    )
+    return sorted({*factories, *installed.names})
 
 
 def canonical_name(name: str) -> str:
