@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -21,11 +20,11 @@ def test_runs_leave_no_file_open_and_no_hook(run_train: RunTrain, tmp_path: Path
         assert run_train(*words, "DATASET.NUM_SHOTS", "1") == 0
 
     run(1)
-    logs = [os.readlink(link) for link in FILES.iterdir() if link.is_symlink()]
+    logs = [str(link.readlink()) for link in FILES.iterdir() if link.is_symlink()]
     hook = sys.excepthook
     run(2)
     run(3)
-    after = [os.readlink(link) for link in FILES.iterdir() if link.is_symlink()]
+    after = [str(link.readlink()) for link in FILES.iterdir() if link.is_symlink()]
     assert not [name for name in after if name.endswith("log.txt")]
     assert len(after) <= len(logs)
     assert sys.excepthook is hook
