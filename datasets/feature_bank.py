@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from vtclip.errors import UserError
 from vtclip.image_features import Features
+from vtclip.kept import kept_of_file
 from vtclip.prompts import check_template
 
 from .bank_file import BankFile, read_bank
@@ -65,7 +66,11 @@ class FeatureBank(ImageDataset):
         name = cfg.DATASET.FEATURE_BANK
         if not name:
             raise UserError("DATASET.FEATURE_BANK: names no file of features.")
-        self.bank: BankFile = read_bank(Path(name).expanduser().absolute())
+        path = Path(name).expanduser().absolute()
+        # the reader refuses what is no file
+        self.bank: BankFile = (
+            kept_of_file("bank", path, read_bank, most=1) if path.is_file() else read_bank(path)
+        )
         self._rows: dict[str, tuple[str, int]] = {}
         super().__init__(cfg)
         train, val = self.few_shot_lists["train"], self.few_shot_lists["val"]

@@ -22,6 +22,7 @@ from vtclip.features import (
     OnTheFlyViews,
     image_features,
 )
+from vtclip.kept import kept
 from vtclip.prompts import fill
 from vtclip.screen import progress
 
@@ -92,7 +93,14 @@ class ImageProvider:
     def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
         backbone = self.encoding.backbone
-        return torch.stack([_encode_in_parts(backbone, fill(t, classnames)) for t in templates])
+        texts = kept(
+            "texts",
+            (backbone.fingerprint, str(backbone.logit_scale.device), *templates, *classnames),
+            lambda: [_encode_in_parts(backbone, fill(t, classnames)) for t in templates],
+            most=2,
+        )
+        # a copy of its own for each run
+        return torch.stack(texts)
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""

@@ -31,6 +31,12 @@ def start_log(folder: str) -> None:
     sys.stdout = cast(TextIO, _LogAndConsole(sys.stdout, console, folder))
 
 
+def end_log() -> None:
+    """Close the log of :func:`start_log`: a process may carry out thousands of runs."""
+    if isinstance(sys.stdout, _LogAndConsole):
+        sys.stdout.end()
+
+
 class _LogAndConsole:
     """Dassl's logger, or the console alone once that has failed.
 
@@ -60,6 +66,13 @@ class _LogAndConsole:
             self._stream.flush()
         except OSError as error:
             self._leave_log(error)
+
+    def end(self) -> None:
+        """Close the log; what is printed after that goes to the console alone."""
+        if self._stream is not self._console:
+            stream, self._stream = self._stream, self._console
+            with suppress(OSError):
+                stream.close()
 
     def _leave_log(self, error: OSError) -> None:
         # a reader that has gone, or a console that is itself a file on the full disk

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vtclip.files import require_file
+from vtclip.files import require_file, sha256_of_file
+from vtclip.kept import kept_of_file
 
 if TYPE_CHECKING:
     from vtclip.dataset_facts import DatasetFacts
@@ -107,13 +108,14 @@ def _size(path: str) -> Hashable:
 
 
 def _ending(path: str) -> Hashable:
-    def ending(file: Path) -> bytes:
-        with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - ENDING))
-            return hashlib.sha256(stream.read()).digest()
+    return _read(path, lambda file: kept_of_file("ending", file, _digest_of_ending))
 
-    return _read(path, ending)
+
+def _digest_of_ending(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - ENDING))
+        return hashlib.sha256(stream.read()).digest()
 
 
 def _digest(path: str) -> Hashable:
-    return _read(path, lambda file: hashlib.sha256(file.read_bytes()).digest())
+    return _read(path, lambda file: kept_of_file("sha256", file, sha256_of_file))

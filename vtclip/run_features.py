@@ -22,6 +22,7 @@ from vtclip.features import (
     resolve_precision,
 )
 from vtclip.files import user_path
+from vtclip.kept import kept
 from vtclip.preprocessing import describe_transform, resolve_preprocessing, transform_of
 from vtclip.screen import say
 from vtclip.stopwatch import Stopwatch
@@ -141,7 +142,12 @@ def build_provider(
         return cfg, _bank_provider(cfg, facts, tokens)
     node = cfg.MODEL.BACKBONE
     print(f"Loading backbone {node.NAME}")
-    backbone = build_backbone(node.NAME, node.ACTIVATION).to(device)
+    backbone = kept(
+        "backbone",
+        (node.NAME, node.ACTIVATION, str(device)),
+        lambda: build_backbone(node.NAME, node.ACTIVATION).to(device),
+        most=1,
+    )
     cfg = resolve_preprocessing(cfg, backbone)
     return cfg, _image_provider(cfg, facts, backbone, tokens)
 

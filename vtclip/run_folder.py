@@ -76,6 +76,10 @@ def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+class FolderInUse(UserError):
+    """Another process is at work in the folder of a run."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of a folder while the block runs; a kill frees it.
@@ -83,7 +87,8 @@ def locked(folder: Path) -> Iterator[None]:
     What a killed process left half-written there is removed.
 
     Raises:
-        UserError: another process is at work there, or the folder cannot be written.
+        FolderInUse: another process is at work there.
+        UserError: the folder cannot be written.
     """
     # one lock per folder and process: the command line takes it before the trainer does
     lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
@@ -92,7 +97,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire()
         _remove_unfinished_files(folder)
     except Timeout:
-        raise UserError(
+        raise FolderInUse(
             f"{folder}: another process runs here; wait for it, or name another --output-dir."
         ) from None
     except OSError as error:

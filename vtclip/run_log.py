@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from vtclip.errors import UserError
 from vtclip.interruption import Interrupted
-from vtclip.log_stream import start_log
+from vtclip.log_stream import end_log, start_log
 from vtclip.screen import errors_logged, log_only, taken_over
 
 
@@ -21,10 +21,13 @@ def logged(folder: str, *, verbose: bool = False) -> Iterator[None]:
     """
     with taken_over(verbose=verbose):
         start_log(folder)
-        with errors_logged():
-            try:
-                yield
-            except (UserError, Interrupted) as error:
-                # the screen gets this line from the command line, after the log is closed
-                log_only(f"{'error: ' if isinstance(error, UserError) else ''}{error}")
-                raise
+        try:
+            with errors_logged():
+                try:
+                    yield
+                except (UserError, Interrupted) as error:
+                    # the screen gets this line from the command line, after the log is closed
+                    log_only(f"{'error: ' if isinstance(error, UserError) else ''}{error}")
+                    raise
+        finally:
+            end_log()

@@ -23,6 +23,7 @@ from vtclip.backbones.registry import (
 )
 from vtclip.errors import UserError, unknown_name
 from vtclip.files import user_path
+from vtclip.kept import kept
 
 ENTRY_POINT_GROUP = "vtclip.backbones"
 
@@ -31,7 +32,10 @@ ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 def available_backbones() -> list[str]:
     """Return the names that :func:`build_backbone` takes, sorted."""
-    return sorted({*factories, *entry_points(group=ENTRY_POINT_GROUP).names})
+    installed = kept(
+        "entry points", ENTRY_POINT_GROUP, lambda: entry_points(group=ENTRY_POINT_GROUP)
+    )
+    return sorted({*factories, *installed.names})
 
 
 def available_families() -> list[str]:

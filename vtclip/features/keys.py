@@ -10,6 +10,7 @@ from typing import Literal
 
 from vtclip.errors import UserError, unknown_name
 from vtclip.files import require_file, sha256_of_file
+from vtclip.kept import kept_of_file
 
 KeyKind = Literal["content", "stat"]
 
@@ -39,7 +40,7 @@ def image_keys(paths: Sequence[Path], kind: KeyKind) -> list[bytes]:
 def _content_key(path: Path) -> bytes:
     try:
         require_file(path)
-        return bytes.fromhex(sha256_of_file(path))
+        return bytes.fromhex(kept_of_file("sha256", path, sha256_of_file))
     except OSError as error:
         raise unreadable(path, error) from error
 

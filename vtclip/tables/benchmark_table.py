@@ -54,29 +54,44 @@ def load_tables(
     published: Wanted | None = None,
     mix: bool = False,
 ) -> list[TableData]:
-    """Collect the results below `root` and everything that tables of them must say.
+    """Return :func:`tables_of` the results below `root`.
+
+    Args:
+        root: a folder with result.json files anywhere below it.
+        keywords, interval, published, mix: see there.
+
+    Raises:
+        UserError: there is no result that can be read, or as there.
+    """
+    _check_keywords(keywords, published)
+    return tables_of(collect(root), keywords, interval, published, mix)
+
+
+def tables_of(
+    found: Collection,
+    keywords: Sequence[str],
+    interval: str = "std",
+    published: Wanted | None = None,
+    mix: bool = False,
+) -> list[TableData]:
+    """Return the tables of results, with everything that they must say.
 
     There is one table per keyword for each section (see :mod:`vtclip.tables.sections`): the
     keywords of the first, then those of the next.
 
     Args:
-        root: a folder with result.json files anywhere below it.
+        found: the results.
         keywords: of METRICS.
         interval: "std" or "ci95".
         published: the published results to put beside, None for none.
         mix: make a table of runs that differ in what must agree, and list the differences below it.
 
     Raises:
-        UserError: there is no result that can be read, or runs of a section differ (see
+        UserError: a keyword is unknown, or runs of a section differ (see
             :mod:`vtclip.tables.comparability`) and `mix` is False.
     """
-    for keyword in keywords:
-        if keyword not in METRICS:
-            raise unknown_name("--keyword of a table", keyword, METRICS)
-    if published is not None and list(keywords) != ["accuracy"]:
-        raise UserError("--published: published results are accuracies; leave out --keyword.")
+    _check_keywords(keywords, published)
     figures = [] if published is None else wanted_figures(published)
-    found = collect(root)
     counted, repeats = without_repeats(found.runs)
     sections = sections_of(counted)
     mixed = {section: differences(runs) for section, runs in sections}
@@ -111,6 +126,19 @@ def load_tables(
                 )
             )
     return tables
+
+
+def _check_keywords(keywords: Sequence[str], published: Wanted | None) -> None:
+    """Refuse keywords, before any result is read.
+
+    Raises:
+        UserError: one is unknown, or published results have no such figure.
+    """
+    for keyword in keywords:
+        if keyword not in METRICS:
+            raise unknown_name("--keyword of a table", keyword, METRICS)
+    if published is not None and list(keywords) != ["accuracy"]:
+        raise UserError("--published: published results are accuracies; leave out --keyword.")
 
 
 def _refusal(differing: Sequence[str]) -> UserError:

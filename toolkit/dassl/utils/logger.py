@@ -37,6 +37,8 @@ class _LogFile:
             _show(console, f"{self.path}: the log could not be written: {reason}\n")
 
     def close(self) -> None:
+        # what still comes is not of this log
+        self.failed = True
         with suppress(OSError):
             self.file.close()
 
@@ -78,6 +80,12 @@ class _Tee:
 
     def flush(self) -> None:
         self.stream.flush()
+
+    def close(self) -> None:
+        """End the log; the stream stays open."""
+        self.end_line()
+        atexit.unregister(self.end_line)
+        self.log.close()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)

@@ -1,0 +1,111 @@
+"""A process that carries out task after task.
+
+Torch, the backbone and the features of a dataset are loaded once. Tasks come as lines of JSON on
+standard input, and what became of each goes as a line to standard output; what a run prints goes
+nowhere but to its log.txt, and its errors to standard error. Where the other end has gone, the
+process and its children end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from vtclip.errors import run_command
+from vtclip.run_folder import FolderInUse
+from vtclip.sweep.engines import Outcome, State
+
+# what an ended run may take to save its state
+SECONDS_TO_SAVE = 20.0
+
+
+class CommandLine(Protocol):
+    """What a worker uses of train.py."""
+
+    parse_args: Callable[[list[str]], Any]
+    plan_of: Callable[[Any], Any]
+    run: Callable[[Any], None]
+
+
+def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]]) -> Outcome:
+    """Carry a task out in this process, as train.py would in its own.
+
+    Args:
+        command: train.py.
+        kind: of the task.
+        arguments: of train.py, for each run of the task.
+
+    Raises:
+        SystemExit: a signal has ended the task.
+    """
+    from vtclip.sweep.between_runs import afresh
+    from vtclip.sweep.encoding import encode
+
+    images, is_busy = 0, False
+
+    def work() -> None:
+        nonlocal images, is_busy
+        parsed = [command.parse_args(list(words)) for words in arguments]
+        try:
+            if kind == "encode":
+                images = encode(command.plan_of, parsed)
+                return
+            for one in parsed:
+                command.run(one)
+        except FolderInUse:
+            is_busy = True
+            raise
+
+    started = time.perf_counter()
+    with afresh():
+        code = run_command(work)
+    if code > 128:
+        sys.exit(code)
+    state: State = "done" if code == 0 else "busy" if is_busy else "failed"
+    return Outcome(state, time.perf_counter() - started, images=images)
+
+
+def serve(command: CommandLine) -> None:
+    """Carry out what comes on standard input until it is closed."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # a run and what it starts have the console of a process without one
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
+    replies.write("{}\n")
+    replies.flush()
+    for line in iter(tasks.get, ""):
+        task = json.loads(line)
+        outcome = carry_out(command, task["kind"], task["arguments"])
+        answer = {"state": outcome.state, "seconds": outcome.seconds, "images": outcome.images}
+        replies.write(json.dumps(answer) + "\n")
+        replies.flush()
+
+
+def _receive(tasks: queue.SimpleQueue[str]) -> None:
+    """Pass tasks on; end the process where nobody is left to give any."""
+    with os.fdopen(os.dup(0), encoding="utf-8") as lines:
+        for line in lines:
+            tasks.put(line)
+    tasks.put("")
+    # a run in progress saves its state, unless it hangs
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_SAVE)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve with the module of train.py's functions that the argument names."""
+    from vtclip.sweep.between_runs import shared
+
+    command: Any = import_module(argv[0])
+    with shared():
+        return run_command(lambda: serve(command))
