@@ -9,6 +9,7 @@ from types import TracebackType
 
 from vtclip.interruption import Interrupted, ended_by_signals
 from vtclip.standard_streams import NO_ROOM, lasting_streams
+from vtclip.threads import let_waiting_threads_sleep
 
 
 class UserError(Exception):
@@ -86,6 +87,7 @@ def run_command(main: Callable[[], int | None]) -> int:
         the system does not let this user reach; 128 and its number for a signal (Ctrl-C: 130,
         `kill`: 143).
     """
+    let_waiting_threads_sleep()
     with lasting_streams() as (output, _):
         try:
             with ended_by_signals():

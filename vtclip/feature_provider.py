@@ -24,6 +24,7 @@ from vtclip.features import (
 )
 from vtclip.prompts import fill
 from vtclip.screen import progress
+from vtclip.threads import one_thread_if
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -92,7 +93,8 @@ class ImageProvider:
     def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
         backbone = self.encoding.backbone
-        return torch.stack([_encode_in_parts(backbone, fill(t, classnames)) for t in templates])
+        with one_thread_if(self.encoding.is_light):
+            return torch.stack([_encode_in_parts(backbone, fill(t, classnames)) for t in templates])
 
     def split(self, name: str) -> FeatureSource:
         """See :class:`FeatureProvider`."""
