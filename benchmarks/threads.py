@@ -151,7 +151,7 @@ def main() -> None:
     steps += [
         compare_step(f"linear, B {b}, K {k}, D {d}", *linear_step(b, k, d)) for b, k, d in LINEAR
     ]
-    write_results("threads", started, {"steps": steps, "runs": compare_runs()})
+    write_results("threads", started, {"epochs": EPOCHS, "steps": steps, "runs": compare_runs()})
 
 
 if __name__ == "__main__":
