@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = ("encoding", "attention", "end_to_end", "scaling")
+ORDER = ("encoding", "attention", "end_to_end", "scaling", "threads")
 
 
 def main() -> None:

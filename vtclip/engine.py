@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ from vtclip.scalars import Scalars
 from vtclip.schedule import build_scheduler, fused
 from vtclip.screen import epochs_progress, say, warn
 from vtclip.stopwatch import Stopwatch
+from vtclip.threads import ThreadsByWork, is_small, one_thread_if
 
 # features that were normalised in half precision
 UNIT_TOLERANCE = 0.01
@@ -295,6 +297,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         self.fitted: dict[str, Tensor] = {}
         self.recalled_temperature: Temperature | None = None
         self.evaluated = ""
+        self.training_threads = ThreadsByWork()
         self.fits = type(self).fit is not FrozenCLIPTrainer.fit
         self._trains = False
         # the head starts alike whatever was drawn, cached or downloaded before
@@ -345,7 +348,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         write_run_files(self)
         if self.head is not None:
             self.train_loader_x = self.data.loader("train")
-        with self.stopwatch("train"):
+        with self.stopwatch("train"), self._threads_for_shots():
             self.fitted = {name: value.to(self.device) for name, value in self.fit().items()}
         if self.fitted:
             self.save_fitted()
@@ -371,7 +374,10 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             UserError: the loss is not finite.
         """
         raise_if_received()
-        features, label = self.parse_batch_train(batch)
+        with self.training_threads():
+            return self._step(*self.parse_batch_train(batch))
+
+    def _step(self, features: Features, label: Tensor) -> dict[str, float]:
         # before the loss, which may gather the new gradients beside the old ones
         self.model_zero_grad()
         loss, logits = self.loss(features, label)
@@ -449,7 +455,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         """Search hyper-parameters, unless an evaluated run has chosen them before."""
         if self.search_result is not None:
             return
-        with self.stopwatch("search"):
+        with self.stopwatch("search"), self._threads_for_shots():
             self.search_result = self.search()
         if self.search_result is None:
             return
@@ -457,6 +463,11 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         print(f"Chosen on val: {self.selected_params}")
 
     # ---- small parts
+
+    def _threads_for_shots(self) -> AbstractContextManager[None]:
+        """Return one thread where the product of training images and texts is small, else all."""
+        shots = len(self.facts.items["train"])
+        return one_thread_if(is_small(shots * self.num_classes * self.provider.embed_dim))
 
     def _require_apart(self, split: str) -> None:
         """Refuse a choice on validation images that the test counts too.

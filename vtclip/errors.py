@@ -13,6 +13,7 @@ from typing import TextIO, cast
 
 from vtclip.interruption import Interrupted, ended_by_signals
 from vtclip.standard_streams import NO_ROOM, lasting_streams, let_streams_last
+from vtclip.threads import let_waiting_threads_sleep
 
 
 class UserError(Exception):
@@ -131,6 +132,7 @@ def run_command(main: Callable[[], int | None]) -> int:
         the system does not let this user reach; 128 and its number for a signal (Ctrl-C: 130,
         `kill`: 143).
     """
+    let_waiting_threads_sleep()
     with lasting_streams() as (output, _):
         try:
             with ended_by_signals():

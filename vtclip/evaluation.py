@@ -15,6 +15,7 @@ from vtclip.overlap import describe_overlap
 from vtclip.predictions import PredictionLog, Predictions
 from vtclip.results import Temperature
 from vtclip.screen import Countable, counted
+from vtclip.threads import ThreadsByWork
 
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
@@ -38,9 +39,11 @@ def evaluate(
     """
     trainer.evaluator.reset()
     log = PredictionLog(temperature)
+    threads = ThreadsByWork()
     for batch in counted(loader, "testing", "batches"):
         features, label = trainer.parse_batch_train(batch)
-        logits = trainer.logits(features)
+        with threads():
+            logits = trainer.logits(features)
         check_finite(trainer, logits)
         trainer.evaluator.process(logits, label)
         zero_shot = F.normalize(features.global_features, dim=-1) @ trainer.text_features.T

@@ -25,6 +25,7 @@ from vtclip.features import (
 from vtclip.kept import kept
 from vtclip.prompts import fill
 from vtclip.screen import progress
+from vtclip.threads import one_thread_if
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -93,12 +94,13 @@ class ImageProvider:
     def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """See :class:`FeatureProvider`."""
         backbone = self.encoding.backbone
-        texts = kept(
-            "texts",
-            (backbone.fingerprint, str(backbone.logit_scale.device), *templates, *classnames),
-            lambda: [_encode_in_parts(backbone, fill(t, classnames)) for t in templates],
-            most=2,
-        )
+        with one_thread_if(self.encoding.is_light):
+            texts = kept(
+                "texts",
+                (backbone.fingerprint, str(backbone.logit_scale.device), *templates, *classnames),
+                lambda: [_encode_in_parts(backbone, fill(t, classnames)) for t in templates],
+                most=2,
+            )
         # a copy of its own for each run
         return torch.stack(texts)
 

@@ -26,6 +26,7 @@ from vtclip.kept import kept
 from vtclip.preprocessing import describe_transform, resolve_preprocessing, transform_of
 from vtclip.screen import say
 from vtclip.stopwatch import Stopwatch
+from vtclip.threads import ThreadsByWork
 
 
 class RunFeatures:
@@ -91,7 +92,11 @@ class RunFeatures:
         Raises:
             UserError: there are no such images.
         """
-        parts = [score(batch["features"].to(self._device)) for batch in self.loader(split)]
+        threads = ThreadsByWork()
+        parts = []
+        for batch in self.loader(split):
+            with threads():
+                parts.append(score(batch["features"].to(self._device)))
         return torch.cat(parts), self.labels(split).to(self._device)
 
     def train_views(self, count: int) -> list[Features]:

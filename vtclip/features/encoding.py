@@ -15,6 +15,7 @@ from vtclip.backbones.base import Backbone, VisualTokens
 from vtclip.errors import UserError, unknown_name
 from vtclip.image_features import Features
 from vtclip.precision import autocast, bf16_is_fast
+from vtclip.threads import one_thread_if
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -95,6 +96,11 @@ class Encoding:
         return torch.channels_last if convolutions > 1 else torch.contiguous_format
 
     @cached_property
+    def is_light(self) -> bool:
+        """Whether one thread is enough for the backbone (see :attr:`Backbone.is_light`)."""
+        return self.backbone.is_light
+
+    @cached_property
     def _encode_image(self) -> Callable[[Tensor, VisualTokens | None], Features]:
         self.backbone.to(memory_format=self.memory_format)
         encode = self.backbone.encode_image
@@ -115,7 +121,8 @@ def encode_batch(images: Tensor, encoding: Encoding) -> Features:
     images = images.to(encoding.device, non_blocking=True, memory_format=encoding.memory_format)
     # also for fp32: it switches off an autocast of the caller
     dtype = None if encoding.precision == "fp32" else encoding.dtype
-    with torch.inference_mode(), autocast(encoding.device, dtype):
+    threads = one_thread_if(encoding.is_light)
+    with threads, torch.inference_mode(), autocast(encoding.device, dtype):
         encoded = encoding._encode_image(images, encoding.tokens)
     spatial = encoded.spatial_features
     return Features(
