@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +17,37 @@ from vtclip.search import geometric, grid_search
 # the published ranges, at even steps of the logarithm; how many steps they had is not known here
 BETAS = geometric(0.1, 20.0, 12)
 LAMBDAS = geometric(0.001, 10.0, 13)
+
+
+def search_kernel(
+    g: Tensor,
+    labels: Tensor,
+    support: Tensor,
+    residual: Tensor,
+    *,
+    text_features: Tensor,
+    scale: float,
+) -> Search:
+    """Choose beta and lam on validation images.
+
+    Args:
+        g: [V, D] of the V validation images, normalised.
+        labels: [V], int64, theirs.
+        support: G [N, D], normalised.
+        residual: R [N, K].
+        text_features: T [K, D], normalised.
+        scale: s, CLIP's exponentiated logit scale.
+    """
+    zero_shot = g @ text_features.T
+    return grid_search(
+        lambda beta, lam: (
+            scale
+            * (zero_shot + kernel(g, support, beta) @ correction(support, residual, beta, lam))
+        ),
+        labels,
+        grid={"beta": BETAS, "lam": LAMBDAS},
+        zero_shot=scale * zero_shot,
+    )
 
 
 @TRAINER_REGISTRY.register()
@@ -39,21 +68,13 @@ class ProKeR(FrozenCLIPTrainer):
         views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
         support = build_keys([view.global_features for view in views])
         residual = residuals(support, labels, self.text_features)
-        solve = lru_cache(maxsize=1)(
-            lambda beta, lam: correction(support, residual, beta=beta, lam=lam)
-        )
         val, val_labels = self.features("val")
         g = F.normalize(val.global_features, dim=-1)
-        zero_shot = g @ self.text_features.T
-        self._found = grid_search(
-            lambda beta, lam: (
-                self.scale * (zero_shot + kernel(g, support, beta) @ solve(beta, lam))
-            ),
-            val_labels,
-            grid={"beta": BETAS, "lam": LAMBDAS},
-            zero_shot=self.scale * zero_shot,
+        self._found = search_kernel(
+            *(g, val_labels, support, residual), text_features=self.text_features, scale=self.scale
         )
-        return {"support": support, "correction": solve(**self._found.chosen)}
+        solved = correction(support, residual, **self._found.chosen)
+        return {"support": support, "correction": solved}
 
     def logits(self, features: Features) -> Tensor:
         """Return s (g T' + k(g, G) A), [B, K]."""

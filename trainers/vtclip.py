@@ -79,14 +79,15 @@ class VTCLIP(FrozenCLIPTrainer):
                 space, are to stand among raw spatial ones.
         """
         options, dim = self.options, self.provider.embed_dim
+        node = f"TRAINER.{self.option_node()}"
         if dim % options.N_HEADS:
             raise UserError(
-                f"TRAINER.VTCLIP.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
+                f"{node}.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
                 f"backbone {self.provider.backbone_name}."
             )
         if options.INCLUDE_GLOBAL and self.tokens() == "backbone":
             raise UserError(
-                "TRAINER.VTCLIP.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
+                f"{node}.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
                 "global features."
             )
         return VisualGuidedAttention(

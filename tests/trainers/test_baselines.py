@@ -37,9 +37,10 @@ SEARCHES = {
     "LPPlusPlus": {"epoch"},
     "P0": {"candidate", "rate", "lam"},
     "VTCLIP": {"clip_logit_weight"},
+    "VTCLIPPlus": {"beta", "lam", "weight"},
 }
 TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0", "TaskRes", "ZSLP", "CLAP"]
-FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus"]
+FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus", "VTCLIPPlus"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 

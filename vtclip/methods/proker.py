@@ -22,6 +22,24 @@ def residuals(support: Tensor, labels: Tensor, text_features: Tensor) -> Tensor:
     return F.one_hot(labels, len(text_features)) - support @ text_features.T
 
 
+def held_out(support: Tensor, residual: Tensor, beta: float, lam: float) -> Tensor:
+    """Return k(g_i, G) A of each support image, of an A that was solved without it, [N, K].
+
+    In closed form: with H = K (K + lam I)^-1, the smoother of ridge regression, the residual of
+    image i without itself is r_i = (R - H R)_i / (1 - H_ii), and the correction lam (R_i - r_i).
+
+    Args:
+        support, residual, beta, lam: as for :func:`correction`.
+    """
+    gram = kernel(support.double(), support.double(), beta)
+    gram.diagonal().add_(lam)
+    # I - H = lam (K + lam I)^-1; lam falls out of the quotient
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    target = residual.double()
+    left = inverse @ target / inverse.diagonal()[:, None]
+    return (lam * (target - left)).to(support.dtype)
+
+
 def correction(support: Tensor, residual: Tensor, beta: float, lam: float) -> Tensor:
     """Return A [N, K], solved in double precision.
 
