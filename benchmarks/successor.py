@@ -151,29 +151,30 @@ def near_the_texts(trainer: Any, shots: int) -> None:
 def accuracies(shots: int, seed: int, data: Path) -> dict[str, float]:
     """Return the accuracy of each row of the table."""
     fit = partial(trained, "VTCLIPPlus", shots, seed, data)
-    crops = ("INPUT.RRCROP_SCALE", "(0.7, 1.0)")
-    alone = trained("VTCLIP", shots, seed, data, crops, nothing)
-    plus = fit((), nothing)
-    seen = fit(("TRAINER.VTCLIPPLUS.LEAVE_OUT", "False"), nothing)
-    beside = Parts(plus.zero_shot, alone.guided, plus.corrected, plus.labels, plus.chooses)
-    search = {"weight": WEIGHTS}
-    return {
-        "zero-shot CLIP": plus.accuracy(weight=0, guide=0),
-        "kernel alone (ProKeR)": plus.accuracy(guide=0),
-        "VT-CLIP alone": alone.accuracy(),
-        "both, trained apart, w = 1": beside.accuracy(),
-        "both, trained apart": beside.searched(**search),
-        "trained beside the fitted correction, w = 1": seen.accuracy(),
-        "trained beside the fitted correction": seen.searched(**search),
-        "VTCLIPPlus, w = 0": plus.accuracy(weight=0),
-        "VTCLIPPlus, w = 1": plus.accuracy(),
-        "**VTCLIPPlus**": plus.searched(**search),
-        "VTCLIPPlus, weight of the texts searched, too": plus.searched(**search, guide=GUIDES),
-        "VTCLIPPlus, class vectors of SS-Text as T": fit((), texts_of_ss_text).searched(**search),
-        "VTCLIPPlus, proximal term": fit((), partial(near_the_texts, shots=shots)).searched(
-            **search
-        ),
+    beside = ("TRAINER.VTCLIPPLUS.TRAIN_BESIDE",)
+    apart, left_out, fitted = (
+        fit((*beside, name), nothing) for name in ("nothing", "left_out", "fitted")
+    )
+    ss_text, near = (
+        fit((*beside, "left_out"), change)
+        for change in (texts_of_ss_text, partial(near_the_texts, shots=shots))
+    )
+    found = {
+        "zero-shot CLIP": apart.accuracy(weight=0, guide=0),
+        "kernel alone (ProKeR)": apart.accuracy(guide=0),
+        "VT-CLIP alone": apart.accuracy(weight=0),
     }
+    for name, parts in {
+        "beside nothing": apart,
+        "beside left_out": left_out,
+        "beside fitted": fitted,
+        "beside left_out, class vectors of SS-Text as T": ss_text,
+        "beside left_out, proximal term": near,
+    }.items():
+        found[f"{name}, w = 1"] = parts.accuracy()
+        found[f"{name}, w searched"] = parts.searched(weight=WEIGHTS)
+        found[f"{name}, w and u searched"] = parts.searched(weight=WEIGHTS, guide=GUIDES)
+    return found
 
 
 def table(cells: Mapping[str, Mapping[int, Sequence[float]]]) -> str:

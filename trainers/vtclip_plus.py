@@ -30,12 +30,17 @@ NOT_OF_PLUS = ("CLIP_LOGIT_WEIGHT", "SEARCH_WEIGHT")
 
 @TRAINER_REGISTRY.register()
 class VTCLIPPlus(VTCLIP):
-    """Trains the attention on what the correction leaves, each image left out of its own."""
+    """Trains the attention, solves the correction once; validation weighs them."""
 
     OPTIONS = {
         **{name: option for name, option in VTCLIP.OPTIONS.items() if name not in NOT_OF_PLUS},
         "AUGMENT_EPOCHS": Option(10, "augmented views that are averaged", low=1, high=1000),
-        "LEAVE_OUT": Option(True, "train beside the correction that leaves the image itself out"),
+        "TRAIN_BESIDE": Option(
+            "nothing",
+            "the attention is trained beside no correction (as VT-CLIP), the one that leaves the "
+            "image itself out, or the one that is fitted to it",
+            choices=("nothing", "left_out", "fitted"),
+        ),
         "SEARCH_GUIDE": Option(False, "choose the weight of the visual-guided texts, too"),
     }
     FITTED = {"support": "ND", "correction": "NK", "beta": ""}
@@ -43,7 +48,7 @@ class VTCLIPPlus(VTCLIP):
     transfers = False
     no_transfer_reason = "the kernel of VTCLIPPlus holds images of its own classes alone."
     _kernel_search: Search | None = None
-    # k(g_i, G) A of the support [N, K] that training adds, and the rows of the batch at hand
+    # of TRAIN_BESIDE: k(g_i, G) A of the support [N, K], and the rows of the batch at hand
     _beside: Tensor
     _rows: Tensor
 
@@ -61,11 +66,10 @@ class VTCLIPPlus(VTCLIP):
         self._kernel_search = found
         beta, lam = found.chosen["beta"], found.chosen["lam"]
         solved = correction(support, residual, beta, lam)
-        self._beside = (
-            held_out(support, residual, beta, lam)
-            if self.options.LEAVE_OUT
-            else kernel(support, support, beta) @ solved
-        )
+        if self.options.TRAIN_BESIDE == "left_out":
+            self._beside = held_out(support, residual, beta, lam)
+        elif self.options.TRAIN_BESIDE == "fitted":
+            self._beside = kernel(support, support, beta) @ solved
         return {"support": support, "correction": solved, "beta": support.new_tensor(beta)}
 
     def logits(self, features: Features) -> Tensor:
@@ -90,14 +94,15 @@ class VTCLIPPlus(VTCLIP):
         return super().parse_batch_train(batch)
 
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy beside the correction of the images of the last batch."""
+        """Return the cross-entropy of a batch, beside what TRAIN_BESIDE names, and its logits."""
+        apart = self.options.TRAIN_BESIDE == "nothing"
         with self._precision():
             return self.head.cross_entropy(
                 self.text_features,
                 *self._tokens(features),
                 label,
                 self.scale,
-                offset=self.scale * self._beside[self._rows],
+                offset=None if apart else self.scale * self._beside[self._rows],
                 max_pairs=self.options.MAX_PAIRS,
             )
 

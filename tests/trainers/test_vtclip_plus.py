@@ -91,26 +91,28 @@ def by_hand(trainer: Any, left_out: int | None = None) -> tuple[Tensor, Tensor]:
     return g.float(), solved.float()
 
 
-@pytest.mark.parametrize("leave_out", [True, False])
+@pytest.mark.parametrize("beside", ["left_out", "fitted", "nothing"])
 @pytest.mark.parametrize("max_pairs", ["7", "2048"])
-def test_it_is_trained_beside_a_correction_without_the_image(
-    leave_out: bool, max_pairs: str, fitted: Any
+def test_it_is_trained_beside_the_correction_that_is_named(
+    beside: str, max_pairs: str, fitted: Any
 ) -> None:
     trainer = fitted(
-        *("TRAINER.VTCLIPPLUS.LEAVE_OUT", str(leave_out)),
+        *("TRAINER.VTCLIPPLUS.TRAIN_BESIDE", beside),
         *("TRAINER.VTCLIPPLUS.MAX_PAIRS", max_pairs),
     )
     features, labels = trainer.features("train")
     rows = torch.tensor([5, 2, 17])
     beta = trainer.search().chosen["beta"]
-    beside = []
+    offsets = []
     for i in rows.tolist():
-        support, solved = by_hand(trainer, i if leave_out else None)
+        support, solved = by_hand(trainer, i if beside == "left_out" else None)
         g = F.normalize(features.global_features[i], dim=-1)
-        beside.append(20 * torch.exp(-beta * (1 - g @ support.T)) @ solved)
+        offsets.append(20 * torch.exp(-beta * (1 - g @ support.T)) @ solved)
     batch = {"features": features[rows], "label": labels[rows], "index": rows}
     loss, scores = trainer.loss(*trainer.parse_batch_train(batch))
-    logits = trainer.guided_logits(features[rows]) + torch.stack(beside)
+    logits = trainer.guided_logits(features[rows])
+    if beside != "nothing":
+        logits = logits + torch.stack(offsets)
     expected = F.cross_entropy(logits, labels[rows])
     torch.testing.assert_close(scores, logits, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
@@ -128,6 +130,23 @@ def test_the_guide_is_searched_where_asked(fitted: Any) -> None:
     assert chosen.keys() == searched | {"guide"}
     # of texts that were moved at random
     assert chosen["guide"] < 1
+
+
+def test_trained_beside_nothing_its_attention_is_that_of_vtclip(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    plus, vtclip = (build(on_bank(name, tmp_path / name)) for name in ("VTCLIPPlus", "VTCLIP"))
+    plus.train()
+    vtclip.train()
+    for name, value in vtclip.head.state_dict().items():
+        assert value.equal(plus.head.state_dict()[name]), name
+    left_out = ("TRAINER.VTCLIPPLUS.TRAIN_BESIDE", "left_out")
+    other = build(on_bank("VTCLIPPlus", tmp_path / "left_out", *left_out))
+    other.train()
+    assert any(
+        not value.equal(plus.head.state_dict()[name])
+        for name, value in other.head.state_dict().items()
+    )
 
 
 def test_an_evaluation_loads_both_parts(
