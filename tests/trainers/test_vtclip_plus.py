@@ -61,6 +61,9 @@ def test_without_the_correction_it_is_vtclip(
     features, _ = trainer.features("val")
     assert trainer.logits(features).equal(vtclip.logits(features))
     assert not vtclip.logits(features).allclose(vtclip.zero_shot_logits(features), atol=0.1)
+    # what reports show of it
+    assert trainer.attention(features).equal(vtclip.attention(features))
+    assert trainer.moved_texts(features).equal(vtclip.moved_texts(features))
 
 
 def test_logits_are_the_formula(fitted: Any) -> None:
