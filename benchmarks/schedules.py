@@ -39,16 +39,15 @@ PAPER = "paper"
 NO_WARM_UP = ("OPTIM.WARMUP_EPOCH", "-1")
 SCHEDULES: dict[str, tuple[str, ...]] = {
     PAPER: (),
+    "20 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "3e-3", *NO_WARM_UP),
+    "20 epochs, 2e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "2e-3", *NO_WARM_UP),
     "20 epochs, 1e-3": ("OPTIM.MAX_EPOCH", "20"),
     "20 epochs, 3e-3": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "3e-3"),
-    "20 epochs, 1e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", *NO_WARM_UP),
-    "20 epochs, 2e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "2e-3", *NO_WARM_UP),
-    "20 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "3e-3", *NO_WARM_UP),
-    "10 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "10", "OPTIM.LR", "3e-3", *NO_WARM_UP),
     "20 epochs, 2e-3, batches of 16": (
         *("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "2e-3"),
         *("DATALOADER.TRAIN_X.BATCH_SIZE", "16"),
     ),
+    "10 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "10", "OPTIM.LR", "3e-3", *NO_WARM_UP),
 }
 
 
