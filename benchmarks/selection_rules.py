@@ -38,7 +38,7 @@ from datasets.base import ImageDataset
 from datasets.feature_bank import FeatureBank
 from datasets.sampling import MAX_VAL_SHOTS
 from datasets.split import Item, Lists
-from vtclip.methods.proker import kernel, residuals
+from vtclip.methods.proker import held_out, residuals
 from vtclip.methods.tip_adapter import cache_logits
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.plugins import import_modules
@@ -164,20 +164,13 @@ def tip_adapter_left_out(trainer: Any, zero_shot: Tensor, labels: Tensor, grid: 
 
 
 def proker_left_out(trainer: Any, zero_shot: Tensor, labels: Tensor, grid: Any) -> Tensor:
-    """Score support images by the kernel regression without them, in closed form, [P, N].
-
-    With C = k(G, G) + lam I the prediction without image i is R_i - (C^-1 R)_i / (C^-1)_ii.
-    """
+    """Score support images by the kernel regression without them, in closed form, [P, N]."""
     support = trainer.fitted["support"]
-    residual = residuals(support, labels, trainer.text_features).double()
-    found = []
-    for beta in grid["beta"]:
-        gram = kernel(support.double(), support.double(), beta)
-        for lam in grid["lam"]:
-            inverse = torch.linalg.inv(gram + lam * torch.eye(len(gram), dtype=torch.float64))
-            without = residual - inverse @ residual / inverse.diagonal()[:, None]
-            scores = zero_shot + trainer.scale * lam * without.float()
-            found.append(log_likelihood(scores, labels))
+    residual = residuals(support, labels, trainer.text_features)
+    found = [
+        log_likelihood(zero_shot + trainer.scale * held_out(support, residual, beta, lam), labels)
+        for beta, lam in itertools.product(grid["beta"], grid["lam"])
+    ]
     return torch.stack(found)
 
 

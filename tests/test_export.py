@@ -149,7 +149,8 @@ def test_every_method_scores_as_in_torch(
         assert session.get_outputs()[0].shape[1] == CLASSES
     assert [output.name for output in session.get_outputs()] == ["logits", "probabilities"]
     # the spatial features are inputs of the methods that look at them, and of no others
-    assert ("spatial_features" in inputs_of(session, features)) == (method in ("VTCLIP", "CALIP"))
+    looks = method in ("VTCLIP", "VTCLIPPlus", "CALIP")
+    assert ("spatial_features" in inputs_of(session, features)) == looks
 
 
 def test_the_number_of_locations_is_free(

@@ -31,6 +31,7 @@ OPTIONS = {
     "TipAdapterF": ("TRAINER.TIPADAPTERF.AUGMENT_EPOCHS", "1"),
     "ProKeR": ("TRAINER.PROKER.AUGMENT_EPOCHS", "1"),
     "CoOp": ("TRAINER.COOP.N_CTX", "4"),
+    "VTCLIPPlus": ("TRAINER.VTCLIPPLUS.AUGMENT_EPOCHS", "1"),
     "VTCLIP": ("TRAINER.VTCLIP.RESIDUAL_LEARNT", "True", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"),
 }
 import_modules(["trainers", "datasets"])

@@ -15,6 +15,7 @@ from trainers import (
     task_res,
     tip_adapter,
     vtclip,
+    vtclip_plus,
     zsclip,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "task_res",
     "tip_adapter",
     "vtclip",
+    "vtclip_plus",
     "zsclip",
 ]

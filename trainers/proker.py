@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,12 +12,44 @@ from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
 from vtclip.methods.proker import correction, kernel, residuals
 from vtclip.methods.tip_adapter import build_keys
+from vtclip.methods.zero_shot import cosine_logits
 from vtclip.results import Search
 from vtclip.search import geometric, grid_search
 
 # the published ranges, at even steps of the logarithm; how many steps they had is not known here
 BETAS = geometric(0.1, 20.0, 12)
 LAMBDAS = geometric(0.001, 10.0, 13)
+
+
+def search_kernel(
+    g: Tensor,
+    labels: Tensor,
+    support: Tensor,
+    residual: Tensor,
+    *,
+    text_features: Tensor,
+    scale: float,
+) -> Search:
+    """Choose beta and lam on validation images.
+
+    Args:
+        g: [V, D] of the V validation images, normalised.
+        labels: [V], int64, theirs.
+        support: G [N, D], normalised.
+        residual: R [N, K].
+        text_features: T [K, D], normalised.
+        scale: s, CLIP's exponentiated logit scale.
+    """
+    zero_shot = g @ text_features.T
+    return grid_search(
+        lambda beta, lam: (
+            scale
+            * (zero_shot + kernel(g, support, beta) @ correction(support, residual, beta, lam))
+        ),
+        labels,
+        grid={"beta": BETAS, "lam": LAMBDAS},
+        zero_shot=scale * zero_shot,
+    )
 
 
 @TRAINER_REGISTRY.register()
@@ -29,38 +60,36 @@ class ProKeR(FrozenCLIPTrainer):
     OPTIONS = {
         "AUGMENT_EPOCHS": Option(10, "augmented views that are averaged", low=1, high=1000),
     }
-    FITTED = {"support": "ND", "correction": "NK"}
+    FITTED = {"support": "ND", "correction": "NK", "beta": ""}
     PROTOCOL = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
     no_transfer_reason = "the kernel of ProKeR holds images of its own classes alone."
-    _found: Search | None = None
+    kernel_search: Search | None = None
 
     def fit(self) -> dict[str, Tensor]:
-        """Return "support" [N, D] and "correction" [N, K] at the beta and lam of validation."""
+        """Return "support" [N, D] and "correction" [N, K] at the lam and "beta" of validation."""
         views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
         support = build_keys([view.global_features for view in views])
         residual = residuals(support, labels, self.text_features)
-        solve = lru_cache(maxsize=1)(
-            lambda beta, lam: correction(support, residual, beta=beta, lam=lam)
-        )
         val, val_labels = self.features("val")
         g = F.normalize(val.global_features, dim=-1)
-        zero_shot = g @ self.text_features.T
-        self._found = grid_search(
-            lambda beta, lam: (
-                self.scale * (zero_shot + kernel(g, support, beta) @ solve(beta, lam))
-            ),
-            val_labels,
-            grid={"beta": BETAS, "lam": LAMBDAS},
-            zero_shot=self.scale * zero_shot,
+        self.kernel_search = search_kernel(
+            *(g, val_labels, support, residual), text_features=self.text_features, scale=self.scale
         )
-        return {"support": support, "correction": solve(**self._found.chosen)}
+        chosen = self.kernel_search.chosen
+        solved = correction(support, residual, **chosen)
+        return {"support": support, "correction": solved, "beta": torch.tensor(chosen["beta"])}
 
     def logits(self, features: Features) -> Tensor:
         """Return s (g T' + k(g, G) A), [B, K]."""
+        zero_shot = cosine_logits(features.global_features, self.text_features, self.scale)
+        return zero_shot + self.correction_logits(features)
+
+    def correction_logits(self, features: Features) -> Tensor:
+        """Return s k(g, G) A, [B, K]."""
         g = F.normalize(features.global_features, dim=-1)
-        similar = kernel(g, self.fitted["support"], self.selected_params["beta"])
-        return self.scale * (g @ self.text_features.T + similar @ self.fitted["correction"])
+        similar = kernel(g, self.fitted["support"], self.fitted["beta"])
+        return self.scale * similar @ self.fitted["correction"]
 
     def search(self) -> Search | None:
         """Return the search that the fit was made by."""
-        return self._found
+        return self.kernel_search

@@ -79,14 +79,15 @@ class VTCLIP(FrozenCLIPTrainer):
                 space, are to stand among raw spatial ones.
         """
         options, dim = self.options, self.provider.embed_dim
+        node = f"TRAINER.{self.option_node()}"
         if dim % options.N_HEADS:
             raise UserError(
-                f"TRAINER.VTCLIP.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
+                f"{node}.N_HEADS: {options.N_HEADS} does not divide {dim}, the width of "
                 f"backbone {self.provider.backbone_name}."
             )
         if options.INCLUDE_GLOBAL and self.tokens() == "backbone":
             raise UserError(
-                "TRAINER.VTCLIP.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
+                f"{node}.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
                 "global features."
             )
         return VisualGuidedAttention(
@@ -110,17 +111,20 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of :meth:`logits` and them, at the peak of MAX_PAIRS."""
-        weight = self._clip_weight()
-        offset = weight * self.zero_shot_logits(features) if weight else None
         with self._precision():
             return self.head.cross_entropy(
                 self.text_features,
                 *self._tokens(features),
                 label,
-                self.scale * (1 - weight),
-                offset=offset,
+                self.scale * (1 - self._clip_weight()),
+                offset=self.offset(features),
                 max_pairs=self.options.MAX_PAIRS,
             )
+
+    def offset(self, features: Features) -> Tensor | None:
+        """Return what the logits of training hold beside the visual-guided texts, [B, K]."""
+        weight = self._clip_weight()
+        return weight * self.zero_shot_logits(features) if weight else None
 
     def search(self) -> Search | None:
         """Choose the weight on CLIP's own logits, where TRAINER.VTCLIP.SEARCH_WEIGHT is True."""

@@ -129,7 +129,9 @@ class Checkpointing:
             self._recall(Path(directory) / RESULT_FILE, final=epoch is None)
 
     def _load_head(self, model: nn.Module, content: dict[str, Any], path: Path) -> None:
-        checkpoints.check_fitted(path, content["state_dict"], self.FITTED, self._sizes())
+        # of a method with both, FITTED is what is fitted beside the head
+        if not self.fits:
+            checkpoints.check_fitted(path, content["state_dict"], self.FITTED, self._sizes())
         owner = f"TRAINER.{self.cfg.TRAINER.NAME.upper()}"
         checkpoints.load_into(model, content, path, owner)
 

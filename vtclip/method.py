@@ -39,10 +39,11 @@ class MethodFacts:
         pool_views: whether each augmented view is a sample of its own; an epoch then draws as many
             batches as one view has from all views.
         uses_shots: whether it reads training images at all.
-        FITTED: the shapes of the tensors that `fit` returns, or of those in the head, by name,
-            which an evaluation checks. One letter per dimension: K for classes, D for the width of
-            features, others for any number. They are float32, as in "KD"; "KD:float64" names
-            another type, and "N:labels" int64 below K. Empty: nothing is checked.
+        FITTED: the shapes of the tensors that `fit` returns, or without a `fit` of those in the
+            head, by name, which an evaluation checks. One letter per dimension: K for classes, D
+            for the width of features, others for any number; "" is a scalar. They are float32, as
+            in "KD"; "KD:float64" names another type, and "N:labels" int64 below K. Empty: nothing
+            is checked.
         transfers: whether what was trained applies to classes that it was not trained on. With
             False, a run with TRAINER.TRANSFER is refused before anything is loaded.
         no_transfer_reason: why not, as a sentence.

@@ -159,6 +159,25 @@ def _found(named: str, shipped: Path) -> str:
     return str(known[name]) if name in known and not Path(named).is_file() else named
 
 
+def recipe_file(name: str, trainer: str, configs: Path) -> str:
+    """Return the configuration file of a recipe that comes with a method.
+
+    Args:
+        name: of the recipe, which its file is named by.
+        trainer: name of the method, "" for the default one.
+        configs: the folder of configurations that come with the project.
+
+    Raises:
+        UserError: there is no such method, or it has none of that name.
+    """
+    folder = configs / "trainers" / _method(trainer or DEFAULT_METHOD).__name__
+    files = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    recipes = [stem for stem, path in files.items() if read_file(path).get("TRAINER.RECIPE")]
+    if name not in recipes:
+        raise unknown_name("--recipe", name, recipes)
+    return str(files[name])
+
+
 def _read(path: str, name: str) -> dict[str, Any]:
     return read_file(user_path(path, name)) if path else {}
 

@@ -31,7 +31,7 @@ from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-HEADS = ("VTCLIP", "CLIPAdapter", "TipAdapterF", "RLA", "P0", "TaskRes", "ZSLP")
+HEADS = ("VTCLIP", "VTCLIPPlus", "CLIPAdapter", "TipAdapterF", "RLA", "P0", "TaskRes", "ZSLP")
 FITS = ("LinearProbe", "TipAdapter", "ProKeR", "SSText", "GDA", "LPPlusPlus")
 EPOCHS = 4
 SECONDS = 30

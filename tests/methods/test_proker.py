@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vtclip.methods.proker import correction, kernel, residuals
+from vtclip.methods.proker import correction, held_out, kernel, residuals
 
 
 @pytest.fixture
@@ -50,3 +50,16 @@ def test_lam_is_the_strength(drawn):
     residual = residuals(support, labels, texts)
     assert correction(support, residual, 3.0, 1e-9).abs().max() < 1e-8
     torch.testing.assert_close(correction(support, residual, 3.0, 1e9), residual)
+
+
+@pytest.mark.parametrize(("beta", "lam"), [(0.1, 10.0), (3.0, 0.05), (20.0, 0.001)])
+def test_held_out_is_a_fit_without_the_image(drawn, beta: float, lam: float):
+    support, labels, texts = drawn
+    support = support.double()
+    residual = residuals(support, labels, texts.double())
+    found = held_out(support, residual, beta, lam)
+    for i in range(9):
+        others = [j for j in range(9) if j != i]
+        without = correction(support[others], residual[others], beta, lam)
+        expected = kernel(support[i : i + 1], support[others], beta) @ without
+        torch.testing.assert_close(found[i : i + 1], expected)

@@ -37,9 +37,10 @@ SEARCHES = {
     "LPPlusPlus": {"epoch"},
     "P0": {"candidate", "rate", "lam"},
     "VTCLIP": {"clip_logit_weight"},
+    "VTCLIPPlus": {"beta", "lam", "clip_logit_weight", "correction_weight"},
 }
 TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0", "TaskRes", "ZSLP", "CLAP"]
-FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus"]
+FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus", "VTCLIPPlus"]
 WEIGHT = ("TRAINER.VTCLIP.SEARCH_WEIGHT", "True", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True")
 
 
@@ -247,6 +248,7 @@ def test_clip_adapter_follows_its_formula(build: Build, on_bank: Arguments, tmp_
         "TaskRes",
         "CLAP",
         "LPPlusPlus",
+        "VTCLIPPlus",
     ],
 )
 def test_a_method_tied_to_its_classes_refuses_others(

@@ -9,15 +9,24 @@ import pytest
 from dassl.config import get_cfg_default
 from yacs.config import CfgNode
 
+import parse_test_res
 import trainers
 from vtclip import config
+from vtclip.config import flatten
 from vtclip.config.check import domains
 from vtclip.errors import UserError
 from vtclip.method import registered_methods
-from vtclip.protocol import optimizer_departures, protocol_values, run_settings
-from vtclip.run_config import RunArguments, RunPlan, plan_run
+from vtclip.plugins import import_modules
+from vtclip.protocol import (
+    differing_keys,
+    optimizer_departures,
+    protocol_values,
+    run_settings,
+)
+from vtclip.results import read_result
+from vtclip.run_config import RunArguments, RunPlan, plan_run, recipe_file
 
-from ..conftest import ROOT
+from ..conftest import ROOT, RunTrain
 
 CONFIGS = ROOT / "configs"
 BACKBONES = {
@@ -27,7 +36,10 @@ BACKBONES = {
     "vit_b32": "ViT-B/32",
     "vit_b16": "ViT-B/16",
 }
+import_modules(["datasets"])
 METHODS = sorted(registered_methods())
+# of the fast recipe
+SCHEDULE = {"OPTIM.LR": 3e-3, "OPTIM.MAX_EPOCH": 20, "OPTIM.WARMUP_EPOCH": -1}
 
 
 def merged(path: Path) -> CfgNode:
@@ -47,11 +59,13 @@ def protocol_of(name: str) -> CfgNode:
 def test_only_configurations_that_say_something_are_there() -> None:
     assert trainers.__all__
     folders = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*") if path.is_dir()}
-    assert folders == {"datasets", "trainers", "trainers/VTCLIP", "trainers/CLIPAdapter"}
-    assert {path.stem for path in (CONFIGS / "trainers" / "VTCLIP").iterdir()} == BACKBONES.keys()
-    assert [path.name for path in (CONFIGS / "trainers" / "CLIPAdapter").iterdir()] == [
-        "tuned.yaml"
-    ]
+    methods = {"VTCLIP", "VTCLIPPlus", "CLIPAdapter"}
+    assert folders == {"datasets", "trainers", *(f"trainers/{name}" for name in methods)}
+    found = {
+        name: {path.stem for path in (CONFIGS / "trainers" / name).iterdir()} for name in methods
+    }
+    assert found["VTCLIP"] == {*BACKBONES, "fast"}
+    assert (found["VTCLIPPlus"], found["CLIPAdapter"]) == ({"fast"}, {"tuned"})
     tuned = merged(CONFIGS / "trainers" / "CLIPAdapter" / "tuned.yaml")
     assert tuned.TRAINER.NAME == "CLIPAdapter" and tuned.TRAINER.CLIPADAPTER.SEARCH_RATIO
 
@@ -65,6 +79,48 @@ def test_a_configuration_of_vtclip_is_its_protocol(stem: str) -> None:
     for one in (cfg, expected):
         one.TRAINER.NAME = "VTCLIP"
     assert run_settings(cfg) == run_settings(expected)
+
+
+@pytest.mark.parametrize("method", ["VTCLIP", "VTCLIPPlus"])
+def test_the_fast_recipe_departs_in_its_schedule_alone(method: str) -> None:
+    def plan(recipe: str, shots: int) -> RunPlan:
+        file = recipe_file(recipe, method, CONFIGS) if recipe else ""
+        return plan_run(RunArguments(trainer=method, method_file=file, shots=shots), CONFIGS)
+
+    for shots in (1, 16):
+        paper, fast = plan("", shots), plan("fast", shots)
+        changed = differing_keys(run_settings(paper.cfg), run_settings(fast.cfg))
+        assert changed == [*SCHEDULE, "TRAINER.RECIPE"]
+        assert {key: flatten(fast.cfg)[key] for key in SCHEDULE} == SCHEDULE
+        assert fast.folder.as_posix() == f"output/digits/{method}/tiny_{shots}shots_fast"
+
+
+def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any) -> None:
+    # the configuration of a backbone is no recipe
+    assert run_train("--recipe", "rn50") == 2
+    assert "--recipe: unknown name 'rn50' Known: fast." in capsys.readouterr().err
+    assert run_train("--trainer", "ProKeR", "--recipe", "fast") == 2
+    assert "Known: none." in capsys.readouterr().err
+    assert run_train("--trainer", "VTCLP", "--recipe", "fast") == 2
+    assert "--trainer: unknown name 'VTCLP'; did you mean VTCLIP?" in capsys.readouterr().err
+
+
+def test_in_a_table_a_recipe_is_a_row_of_its_own(
+    run_train: RunTrain, tmp_path: Path, capsys: Any
+) -> None:
+    for name in ("", "fast"):
+        folder = tmp_path / name / "seed1"
+        recipe = ("--recipe", name) if name else ()
+        short = ("DATASET.NUM_SHOTS", "1", "FEATURES.VIEWS", "1")
+        assert run_train("--output-dir", str(folder), *recipe, *short) == 0
+        assert read_result(folder / "result.json").epochs == (20 if name else 50)
+    capsys.readouterr()
+    parse_test_res.main([str(tmp_path), "--table"])
+    rows = capsys.readouterr().out.splitlines()
+    assert sorted(row.split("  ")[0] for row in rows if row.startswith("VTCLIP")) == [
+        "VTCLIP",
+        "VTCLIP (fast)",
+    ]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -59,7 +59,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     seeds.add_argument("--seeds", type=seed_list, help="several seeds: 1-3, or 1,2,5")
     add("--shots", type=int, help="images per class; -1 for all (DATASET.NUM_SHOTS)")
     add("--transforms", nargs="+", default=(), help="names of the training augmentations")
-    add("--config-file", default="", help="configuration of the method")
+    of_method = parser.add_mutually_exclusive_group()
+    of_method.add_argument("--config-file", default="", help="configuration of the method")
+    of_method.add_argument(
+        "--recipe", default="", help="name of one that comes with the method, such as fast"
+    )
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="name of the method (default: VTCLIP)")
     add("--backbone", default="", help="name of the backbone, or the file of its weights")
@@ -124,10 +128,11 @@ def plan_of(args: argparse.Namespace) -> RunPlan:
     Raises:
         UserError: a file, key, name or value is wrong.
     """
-    from vtclip.run_config import RunArguments, plan_run
+    from vtclip.run_config import RunArguments, plan_run, recipe_file
 
+    recipe = recipe_file(args.recipe, args.trainer, CONFIGS) if args.recipe else ""
     arguments = RunArguments(
-        method_file=args.config_file,
+        method_file=recipe or args.config_file,
         dataset_file=args.dataset_config_file,
         trainer=args.trainer,
         backbone=args.backbone,

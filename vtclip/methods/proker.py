@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def kernel(x: Tensor, z: Tensor, beta: float) -> Tensor:
+def kernel(x: Tensor, z: Tensor, beta: float | Tensor) -> Tensor:
     """Return exp(-beta (1 - x z')), [B, N], of normalised features [B, D] and [N, D]."""
     return torch.exp(-beta * (1 - x @ z.T))
 
@@ -20,6 +20,24 @@ def kernel(x: Tensor, z: Tensor, beta: float) -> Tensor:
 def residuals(support: Tensor, labels: Tensor, text_features: Tensor) -> Tensor:
     """Return Y - G T', [N, K], of normalised features [N, D], labels [N] and texts [K, D]."""
     return F.one_hot(labels, len(text_features)) - support @ text_features.T
+
+
+def held_out(support: Tensor, residual: Tensor, beta: float, lam: float) -> Tensor:
+    """Return k(g_i, G) A of each support image, of an A that was solved without it, [N, K].
+
+    In closed form: with H = K (K + lam I)^-1, the smoother of ridge regression, the residual of
+    image i without itself is r_i = (R - H R)_i / (1 - H_ii), and the correction lam (R_i - r_i).
+
+    Args:
+        support, residual, beta, lam: as for :func:`correction`.
+    """
+    gram = kernel(support.double(), support.double(), beta)
+    gram.diagonal().add_(lam)
+    # I - H = lam (K + lam I)^-1; lam falls out of the quotient
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    target = residual.double()
+    left = inverse @ target / inverse.diagonal()[:, None]
+    return (lam * (target - left)).to(support.dtype)
 
 
 def correction(support: Tensor, residual: Tensor, beta: float, lam: float) -> Tensor:
