@@ -38,6 +38,8 @@ ELSEWHERE = {
     "toolkit/README.md": "site/toolkit",
 }
 
+# `x` in a docstring is code
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
