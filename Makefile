@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench dist clean
+.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench docs dist clean
 
 setup: $(READY)
 
@@ -54,6 +54,11 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# the site, in docs/_build/html
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W -n -q -b html docs docs/_build/html
 
 # from what is committed, so that nothing else gets in; a commit that has a tag is the version of it
 dist: $(READY)

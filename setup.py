@@ -79,6 +79,8 @@ setup(
         "plots": PLOTS,
         # TensorBoard's files of a run
         "track": TRACK,
+        # make docs
+        "docs": ["sphinx>=8.0", "myst-parser>=4.0", "furo>=2024.8.6"],
         # files on Google Drive, and MATLAB's
         "datasets": DATASETS,
         # --backbone open_clip:...; some of its tokenizers need hf too

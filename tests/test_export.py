@@ -22,6 +22,7 @@ from tests.backbones.test_openai_clip import make_clip
 from tests.conftest import ROOT, RunTrain
 from tests.test_startup import run as run_code
 from tests.trainers.bank import CLASSES, WIDTH, write_bank
+from vtclip import extras
 from vtclip.errors import UserError
 from vtclip.export import export_onnx, folder, onnx_file, write_folder
 from vtclip.export.card import escaped
@@ -256,9 +257,9 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_without_the_packages_one_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     line = refusal([str(tmp_path), "--onnx", str(tmp_path / "x.onnx")], capsys)
-    assert "needs onnx, onnxscript, onnxruntime; pip install '.[onnx]'" in line
+    assert "needs onnx, onnxscript, onnxruntime; pip install 'vtclip[onnx]'" in line
     assert not list(tmp_path.iterdir())
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from dassl.engine import TrainerX
+from yacs.config import CfgNode
 
 from vtclip import checkpoints, engine, evaluation, log_stream
 from vtclip.errors import UserError, run_command
@@ -277,9 +278,10 @@ def test_a_log_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 class Bare(Scalars):
     """A trainer without data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, track: str = "tensorboard") -> None:
         self._writer: Any = None
         self.output_dir = str(folder)
+        self.cfg = CfgNode({"TRAIN": {"TRACK": track}})
 
 
 @pytest.mark.parametrize(("size", "begun"), [(0, False), (60, False), (150, True)])
@@ -308,6 +310,23 @@ def test_tensorboard_without_room_costs_its_files_alone(
     ]
     assert said.err == ""
     assert of_threads == []
+
+
+@pytest.mark.parametrize("size", [0, 60])
+def test_a_table_of_scalars_without_room(
+    size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = Bare(tmp_path, "csv")
+    with largest_file(size), trainer.scalars_written():
+        trainer.init_writer(str(tmp_path / "tensorboard"))
+        for step in range(200):
+            trainer.write_scalar("train/loss", 0.5, step)
+    assert trainer._writer is None
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"{tmp_path}: scalars.csv could not be written ({TOO_LARGE}); the run goes on without them"
+    ]
+    assert said.err == ""
 
 
 def test_errors_of_other_threads_are_still_shown(tmp_path: Path, monkeypatch) -> None:

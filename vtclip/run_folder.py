@@ -15,10 +15,11 @@ from filelock import FileLock, Timeout
 from vtclip.errors import UserError
 from vtclip.protocol import differing_keys
 from vtclip.results import RESULT_FILE, Result, read_result
+from vtclip.tracking import CSV_FILE
 
 LOCK = ".run.lock"
 # what a run writes before it has any weights or scores
-PREPARATION = (LOCK, "config.yaml", "few_shot_list.json", "log.txt", "tensorboard")
+PREPARATION = (LOCK, "config.yaml", "few_shot_list.json", "log.txt", "tensorboard", CSV_FILE)
 # temporary files of `vtclip.files.atomic_path`; those of earlier versions had no own ending
 UNFINISHED_NAME = re.compile(
     r"\..+\.[a-z0-9_]{8}\.tmp"

@@ -11,6 +11,7 @@ from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, RECIPE, Domain
 from vtclip.config.merge import flatten
 from vtclip.errors import UserError, shortened, unknown_name
 from vtclip.method import registered_methods
+from vtclip.tracking import check_tracker
 
 
 def domains() -> dict[str, Domain]:
@@ -43,6 +44,7 @@ def check_cfg(cfg: CfgNode) -> None:
             f"TRAINER.RECIPE: {shortened(repr(cfg.TRAINER.RECIPE))} is not a name of at most 30 "
             "letters, digits, dots and hyphens."
         )
+    check_tracker(cfg.TRAIN.TRACK)
     if not cfg.OPTIM.STEPSIZE:
         raise UserError("OPTIM.STEPSIZE: is empty; it takes one or more epochs, such as (-1,).")
     if len(cfg.INPUT.RRCROP_SCALE) != 2 or cfg.INPUT.RRCROP_SCALE[0] > cfg.INPUT.RRCROP_SCALE[1]:

@@ -132,6 +132,12 @@ PROJECT_KEYS: dict[str, Option] = {
     ),
     "FEATURES.COMPILE": Option(False, "encode through torch.compile"),
     "FEATURES.BATCH_SIZE": Option(64, "images encoded at once", low=1, high=MANY),
+    "TRAIN.TRACK": Option(
+        "tensorboard",
+        "what takes the scalars of a run: tensorboard, csv (scalars.csv in its folder), wandb or "
+        "trackio where installed, or none",
+        choices=("tensorboard", "csv", "wandb", "trackio", "none"),
+    ),
     "TRAINER.PROMPT": Option(
         "auto",
         "prompts of any method: ensemble, single (the dataset's template), or auto: as the method "
