@@ -76,6 +76,7 @@ def test_exponents_in_lists_of_a_file_are_numbers(cfg: CfgNode, tmp_path: Path) 
     ("key", "value", "said"),
     [
         ("OPTIM.NAME", "AdamW", "did you mean adamw?"),
+        ("OPTIM.NAME", "None", "unknown name 'None'. Known: adam, "),
         ("OPTIM.WEIGHT_DECAY", "-0.1", "-0.1 is out of range"),
         ("OPTIM.LR", "nan", "nan is not a finite number"),
         ("OPTIM.LR", "0", "0.0 is out of range; it goes from above 0"),

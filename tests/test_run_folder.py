@@ -220,6 +220,7 @@ LEFT_BEHIND = [
     "head/.model.pth.tar-3.x8k2m4p1",
     "head/.model.pth.tar-3.x8k2m4p1.tmp",
     "head/.model-best.pth.tar.abc",
+    "head/.model-best.abc",
     "head/.unfinished.pth.tar.x8k2m4p1.tmp",
     "head/.checkpoint.x8k2m4p1.tmp",
     "fitted/.model.pth.tar-0.x8k2m4p1.tmp",

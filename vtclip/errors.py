@@ -42,7 +42,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     names = sorted(known)
     by_folded = {n.casefold(): n for n in names}
     nearest = difflib.get_close_matches(name[:80].casefold(), by_folded, n=1, cutoff=0.5)
-    hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else ""
+    hint = f"; did you mean {by_folded[nearest[0]]}?" if nearest else "."
     return UserError(
         f"{kind}: unknown name {shortened(name)!r}{hint} Known: {', '.join(names) or 'none'}."
     )

@@ -23,7 +23,7 @@ PREPARATION = (LOCK, "config.yaml", "few_shot_list.json", "log.txt", "tensorboar
 # temporary files of `vtclip.files.atomic_path`; those of earlier versions had no own ending
 UNFINISHED_NAME = re.compile(
     r"\..+\.[a-z0-9_]{8}\.tmp"
-    r"|\.(result\.json|few_shot_list\.json|config\.yaml|checkpoint|model-best\.pth\.tar"
+    r"|\.(result\.json|few_shot_list\.json|config\.yaml|checkpoint|model-best(\.pth\.tar)?"
     r"|model\.pth\.tar-[0-9]+|unfinished\.pth\.tar)\..+"
 )
 # above this, what differs is named by a digest, for folder names end at 255 bytes
