@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# of setup.py; `make EXTRAS=dev` leaves out what export.py --onnx needs
+EXTRAS ?= dev,onnx
 READY = $(VENV)/.vtclip-ready
 
 .PHONY: setup demo test test-upstream fuzz faults lint type-check format bench docs dist clean
@@ -12,7 +14,7 @@ setup: $(READY)
 # the real Dassl.pytorch, where it is installed, is left alone
 $(READY): setup.py constraints.txt toolkit/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python -c 'import dassl' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./toolkit
 	touch $@

@@ -3,15 +3,16 @@
     python -m benchmarks.pointing [--folder output/pointing] [--only NAME ...]
 
 VT-CLIP is trained on generated scenes (benchmarks/scenes.py) with every setting below and three
-seeds, then the attention of the true class's text over each test scene (mean over heads, last
-layer) is compared with the mask of the target. Nothing is chosen by it. Runs that the folder holds
-already are measured again, not trained again. Without --only the pictures of docs/pointing.md and
-results/pointing.json are written.
+seeds (those of 200 epochs with one), then the attention of the true class's text over each test
+scene (mean over heads, last layer) is compared with the mask of the target. Nothing is chosen by
+it. What the folder holds already, runs and their figures (pointing.json), is taken from there.
+Without --only the pictures of docs/pointing.md and results/pointing.json are written.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ import train
 from benchmarks.machine import write_results
 from benchmarks.scenes import write_scenes
 from vtclip.errors import UserError, run_command, unknown_name
-from vtclip.files import atomic_path, user_path
+from vtclip.files import atomic_path, user_path, write_json
 from vtclip.plugins import import_modules
 from vtclip.predictor import Predictor, load_predictor
 from vtclip.report.attention import draw_scenes, scenes_of
@@ -43,6 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "datasets" / "image_folder.yaml"
 IMAGES = ROOT / "docs" / "images"
 SHOTS, SEEDS = 16, (1, 2, 3)
+FIGURES_FILE = "pointing.json"
 # crops that keep most of a scene; a mirrored digit is another one or none
 COMMON = (
     *("DATASET.TEMPLATE", "a photo of the number {}.", "INPUT.RRCROP_SCALE", "(0.7, 1.0)"),
@@ -70,6 +72,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "backbone, ZERO_INIT False": (*BACKBONE, "ZERO_INIT", "False"),
     "backbone, NORM pre, 200 epochs": (*BACKBONE, "NORM", "pre", *LONG),
 }
+# a setting of each kind of spatial features; in the joint space texts can be compared with them
+KINDS = (DEFAULT, "VISUAL_TOKENS backbone")
 RIDGE = 1e-2
 # of the first seed, by the end of the picture's name
 PICTURED = {"defaults": DEFAULT, "backbone": "backbone, NORM pre"}
@@ -228,19 +232,51 @@ def arguments_of(options: Sequence[str], seed: int, scenes: Path, folder: Path) 
     ]
 
 
-def trained(arguments: Sequence[str], folder: Path) -> tuple[Any, Predictor]:
-    """Return the trainer of a run before training, and the finished run."""
+def seeds_of(name: str) -> tuple[int, ...]:
+    """Return the seeds of a setting: one where training is long.
+
+    >>> seeds_of("200 epochs"), seeds_of("NORM pre")
+    ((1,), (1, 2, 3))
+    """
+    return SEEDS[:1] if SETTINGS[name][-2:] == LONG else SEEDS
+
+
+def measured(arguments: Sequence[str], folder: Path, test: Scenes) -> dict[str, Any]:
+    """Return the figures of a run before and after training, and keep them in its folder.
+
+    Args:
+        arguments: of train.py.
+        folder: of the run.
+        test: the scenes.
+    """
+    kept = folder / FIGURES_FILE
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    if found.get("arguments") != [*arguments]:
+        args = train.parse_args([*arguments])
+        # log.txt has all of it
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            before = untrained(args)
+            train.run(args)
+            predictor = load_predictor(folder)
+        figures = {
+            "seed": args.seed,
+            "before": judged(before, predictor, test),
+            "after": judged(predictor.trainer, predictor, test),
+            "accuracy": read_result(folder / RESULT_FILE).accuracy,
+        }
+        found = {"arguments": [*arguments], "figures": figures}
+        write_json(kept, found)
+    return dict(found["figures"])
+
+
+def untrained(args: argparse.Namespace) -> Any:
+    """Return the trainer of a run before training."""
     from dassl.engine import build_trainer
     from dassl.utils import set_random_seed
 
-    # log.txt has all of it
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        args = train.parse_args([*arguments])
-        cfg, _ = train.plan_of(args).run(args.seed, several=False)
-        set_random_seed(cfg.SEED)
-        before = build_trainer(cfg)
-        train.run(args)
-        return before, load_predictor(folder)
+    cfg, _ = train.plan_of(args).run(args.seed, several=False)
+    set_random_seed(cfg.SEED)
+    return build_trainer(cfg)
 
 
 @torch.no_grad()
@@ -304,6 +340,8 @@ def table(results: Mapping[str, Any]) -> str:
         shares = [over(runs, "after", key) for key in shares_of]
         pointed = over(runs, "before", "hit"), over(runs, "after", "hit")
         accuracy = spread([run["accuracy"] for run in runs])
+        if len(runs) == 1:
+            name += f" (seed {runs[0]['seed']})"
         rows.append([name, over(runs, "before", "energy"), *shares, *pointed, accuracy])
     heads = ["map", "on target, before", "on target", "on all targets", "other texts"]
     heads += ["hit, before", "hit", "accuracy"]
@@ -311,11 +349,13 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return mean and standard deviation.
+    """Return mean and standard deviation; of one value there is none.
 
-    >>> spread([1.0, 3.0])
-    '2.0 ± 1.0'
+    >>> spread([1.0, 3.0]), spread([2.0])
+    ('2.0 ± 1.0', '2.0')
     """
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
     return f"{mean(values):.1f} ± {pstdev(values):.1f}"
 
 
@@ -367,31 +407,22 @@ def play(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{scenes}: cannot be written ({error.strerror or error}).") from error
     train_scenes, test = Scenes(scenes, "train"), Scenes(scenes, "test")
-    by_kind: dict[str, Predictor] = {}
     settings: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         runs = settings.setdefault(name, [])
-        for seed in SEEDS:
+        for seed in seeds_of(name):
             place = place_of(folder, name, seed)
             arguments = arguments_of(SETTINGS[name], seed, scenes, place)
-            before, predictor = trained(arguments, place)
-            by_kind.setdefault(str(predictor.trainer.tokens()), predictor)
-            runs.append(
-                {
-                    "seed": seed,
-                    "before": judged(before, predictor, test),
-                    "after": judged(predictor.trainer, predictor, test),
-                    "accuracy": read_result(place / RESULT_FILE).accuracy,
-                }
-            )
+            runs.append(measured(arguments, place, test))
         print(
             f"{name}: {spread([run['after']['energy'] for run in runs])}",
             file=sys.stderr,
             flush=True,
         )
-    # the joint space, in which texts can be compared with locations, comes first
-    predictors = [by_kind[kind] for kind in ("joint", "backbone") if kind in by_kind]
-    found = references(predictors, train_scenes, test) if "joint" in by_kind else {}
+    found = {}
+    if {*KINDS} <= {*names}:
+        places = (place_of(folder, name, SEEDS[0]) for name in KINDS)
+        found = references([load_predictor(place) for place in places], train_scenes, test)
     return {"references": found, "settings": settings}
 
 

@@ -182,6 +182,17 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+def test_nothing_but_predictions_is_printed(
+    vt_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = test_images(vt_run, 1)
+    capsys.readouterr()
+    assert predict.main([str(vt_run), str(images[0]), "--top", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3
+    assert err == ""
+
+
 def test_what_is_no_finished_run_is_refused_in_one_line(
     vt_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -304,7 +304,9 @@ def _assemble(folder: Path, model: SavedModel, backbone: str, device: torch.devi
             f"MODEL.BACKBONE.NAME: {cfg.MODEL.BACKBONE.NAME} has other weights than {path} was "
             "trained on; --backbone names a backbone or the file of its weights."
         )
-    transform = transform_of(cfg, is_train=False)
+    # Dassl prints the steps, which a run has in its log
+    with contextlib.redirect_stdout(None):
+        transform = transform_of(cfg, is_train=False)
     described = describe_transform(cfg, is_train=False)
     # fp16 of a GPU is no arithmetic of a CPU
     foreign = cfg.FEATURES.PRECISION == "fp16" and device.type == "cpu"

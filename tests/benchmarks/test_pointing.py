@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,13 @@ from benchmarks.pointing import (
     hits,
     judge,
     located,
+    measured,
     spread,
+    table,
 )
+from vtclip.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def corner_mask() -> Tensor:
@@ -94,6 +100,23 @@ def test_options_are_keys_of_the_method() -> None:
     arguments = arguments_of(options, 2, Path("scenes"), Path("run"))
     assert arguments[-4:] == ["TRAINER.VTCLIP.NORM", "pre", "OPTIM.MAX_EPOCH", "7"]
     assert arguments[arguments.index("--seed") + 1] == "2"
+
+
+def test_figures_are_kept_for_the_same_arguments(tmp_path: Path) -> None:
+    kept = {"arguments": ["--shots", "-2"], "figures": {"seed": 1}}
+    (tmp_path / "pointing.json").write_text(json.dumps(kept))
+    assert measured(["--shots", "-2"], tmp_path, None) == {"seed": 1}
+    with pytest.raises(UserError, match="no_such_method"):
+        measured(["--trainer", "no_such_method", "--seed", "1"], tmp_path, None)
+
+
+def test_a_row_of_one_seed_says_so() -> None:
+    names = ("energy", "elsewhere", "other texts", "hit")
+    run = {part: dict.fromkeys(names, 50.0) for part in ("before", "after")}
+    runs = [{**run, "seed": seed, "accuracy": 20.0 + seed} for seed in (1, 2, 3)]
+    rows = table({"references": {}, "settings": {"short": runs, "long": runs[1:2]}})
+    assert "| short " in rows and "22.0 ± 0.8 |" in rows
+    assert "| long (seed 2) |" in rows and rows.splitlines()[-1].split()[-2] == "22.0"
 
 
 def test_spread_is_that_of_a_population() -> None:

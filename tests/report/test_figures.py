@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from vtclip.predictions import Judged
-from vtclip.report.attention import overlay_image
+from vtclip.predictor import Guess
+from vtclip.report.attention import Scene, draw_scenes, overlay_image
 from vtclip.report.classes import class_gains, draw_class_gains
 from vtclip.report.confusion import confusion, draw_confusion, most_confused
 from vtclip.report.picking import pick_rows
@@ -109,6 +111,28 @@ def test_every_figure_is_drawn_alike_twice(tmp_path: Path) -> None:
             assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert svg_of(draw()).startswith("<svg")
+
+
+@pytest.mark.parametrize(("scenes", "texts"), [(1, 2), (1, 4), (3, 2), (4, 1)])
+def test_pictures_of_attention_leave_room_for_all_texts(scenes: int, texts: int) -> None:
+    names = [f"{number} american pit bull terrier" for number in range(3)]
+    guesses = tuple(Guess(name, 0.333) for name in names)
+    looks = {str(number): torch.full((7, 7), 1 / 49) for number in range(texts)}
+    scene = Scene(Image.new("RGB", (70, 70)), names[0], looks, guesses, guesses)
+    figure = draw_scenes([scene] * scenes, "attention, mean over heads")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    page = figure.bbox
+    *pictures, bar = figure.axes
+    shown = [axes.get_window_extent(renderer) for axes in pictures]
+    texts_of = (text for axes in figure.axes for text in axes.texts)
+    boxes = [(text, text.get_window_extent(renderer)) for text in texts_of]
+    for text, box in boxes:
+        assert sum(box.overlaps(other) for _, other in boxes) == 1, text.get_text()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0
+        assert not any(box.overlaps(picture) for picture in shown), text.get_text()
+    for axes, picture in zip(pictures, shown, strict=True):
+        assert axes.title.get_window_extent(renderer).y1 < page.y1 - 1
+        assert picture.x1 < bar.get_window_extent(renderer).x0
 
 
 def test_squares_of_an_overlay_are_not_smoothed() -> None:

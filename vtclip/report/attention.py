@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 TOP = 3
 IN_A_ROW = 2
 OPACITY = 0.65
-# in inches: between pictures, above and below each, and the colour bar with its labels
-GAP, TITLE, LINES, BAR, LARGEST_CELL = 0.08, 0.18, 0.3, 0.75, 1.5
+# in inches: between pictures, above and below each, the colour bar with its labels, and their part
+# at its left
+GAP, TITLE, LINES, BAR, EVEN, LARGEST_CELL = 0.08, 0.22, 0.3, 0.85, 0.22, 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +92,13 @@ def draw_scenes(scenes: Sequence[Scene], title: str) -> Figure:
     cell = min((block - GAP) / (1 + shown) - GAP, LARGEST_CELL)
     row_height = TITLE + cell + LINES
     height = row_height * math.ceil(len(scenes) / in_a_row)
+    width = in_a_row * min(block, (1 + shown) * (cell + GAP) + GAP) + BAR
     with house_style():
-        figure = new_figure(PAGE, height, automatic=False)
+        figure = new_figure(width, height, automatic=False)
 
-        def axes_at(left: float, top: float, width: float, tall: float) -> Axes:
+        def axes_at(left: float, top: float, wide: float, tall: float) -> Axes:
             """Return axes at a place in inches, counted from the upper left."""
-            place = (left / PAGE, 1 - (top + tall) / height, width / PAGE, tall / height)
+            place = (left / width, 1 - (top + tall) / height, wide / width, tall / height)
             return figure.add_axes(place)
 
         for position, scene in enumerate(scenes):
@@ -114,7 +116,7 @@ def draw_scenes(scenes: Sequence[Scene], title: str) -> Figure:
                 axes.set_title(f"\u201c{shortened_name(name, 16)}\u201d")
                 axes.set_axis_off()
         tall = min(height - TITLE - LINES, 2.5)
-        bar_axes = axes_at(PAGE - BAR + GAP, TITLE, 0.1, tall)
+        bar_axes = axes_at(width - BAR + EVEN, TITLE, 0.1, tall)
         _colour_bar(figure, bar_axes, drawn, title, next(iter(scenes[0].looks.values())))
         return figure
 
@@ -226,6 +228,6 @@ def _overlay(axes: Axes, seen: Image.Image, look: Tensor, highest: float) -> Axe
 
 def _classes_in_lines(scene: Scene) -> str:
     def line(guesses: tuple[Guess, ...]) -> str:
-        return ", ".join(f"{shortened_name(g.classname, 14)} {g.probability:.2f}" for g in guesses)
+        return ", ".join(f"{shortened_name(g.classname, 12)} {g.probability:.2f}" for g in guesses)
 
     return f"zero-shot: {line(scene.before)}\nafter: {line(scene.after)}"

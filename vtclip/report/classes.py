@@ -69,6 +69,6 @@ def draw_class_gains(judged: Sequence[Judged], title: str) -> Figure:
         axes.set_yticks(places, labels, fontsize=5)
         axes.set_ylim(0.3, len(shown) + 0.7)
         axes.axvline(0, color="black", linewidth=0.5)
-        axes.set_xlabel("gain over zero-shot CLIP in points (number of images)")
-        figure.suptitle(f"{title}\n{won} classes up, {lost} down", fontsize=6)
+        axes.set_xlabel("gain over zero-shot CLIP in points")
+        figure.suptitle(f"{title}\n{won} classes up, {lost} down (number of images)", fontsize=6)
         return figure

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtclip.predictions import Judged
-from vtclip.report.style import COLOURS, PAGE, house_style, new_figure, shortened_name
+from vtclip.report.style import COLOURS, COLUMN, PAGE, house_style, new_figure, shortened_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,8 @@ def draw_confusion(judged: Sequence[Judged], title: str) -> Figure:
     shares = 100.0 * counts / totals[:, None]
     of_all = len({row.label for row in judged} | {row.predicted for row in judged})
     with house_style():
-        figure = new_figure(min(PAGE, 2.2 + 0.16 * len(names)), min(PAGE, 2.0 + 0.15 * len(names)))
+        side = COLUMN + 0.18 * max(0, len(names) - WITH_NUMBERS)
+        figure = new_figure(min(PAGE, side), min(PAGE, 0.9 * side))
         axes = figure.subplots()
         drawn = axes.imshow(shares, cmap=COLOURS, vmin=0, vmax=100)
         ticks = range(len(names))

@@ -72,6 +72,7 @@ def draw_reliability(judged: Sequence[Judged], title: str) -> Figure:
             [b.accuracy for b in filled],
             "o",
             color="black",
+            clip_on=False,
             label="mean confidence of the bin",
         )
         upper.plot([0, 1], [0, 1], "--", color="grey", label="perfectly calibrated")

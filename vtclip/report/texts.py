@@ -93,17 +93,21 @@ def draw_movement(moved: Movement, names: Sequence[str], title: str) -> Figure:
         )
         axes.scatter(moved.after[:, 0], moved.after[:, 1], s=9, color=GAIN, label="after")
         if len(names) <= MOST_NAMES:
-            for place, name in zip(moved.before.tolist(), names, strict=True):
+            away = (moved.before - moved.after).sign().tolist()
+            for place, (x, y), name in zip(moved.before.tolist(), away, names, strict=True):
+                # beside the arrow's tail, not over it
                 axes.annotate(
                     shortened_name(name, 16),
                     place,
-                    xytext=(2, 2),
+                    xytext=(3 * x, 3 * y),
                     textcoords="offset points",
-                    fontsize=5,
+                    ha="left" if x > 0 else "right",
+                    va="bottom" if y > 0 else "top",
+                    fontsize=6,
                 )
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_xlabel(f"two principal components, {moved.explained:.0%} of the variance")
+        axes.set_xlabel(f"two principal components, {100 * moved.explained:.0f} % of the variance")
         axes.legend(frameon=False)
         axes.set_title(title)
         return figure
