@@ -12,6 +12,7 @@ import requests
 from vtclip.download import Refused, fetch
 from vtclip.errors import UserError
 from vtclip.extras import require
+from vtclip.files import require_file
 
 from .sources import Remote
 
@@ -77,16 +78,16 @@ def fault_of(path: Path, remote: Remote, check: Callable[[Path], object] | None 
     Raises:
         OSError: it cannot be read.
     """
-    if _is_html(path):
-        return "is a page of HTML"
-    problem = _difference(path, remote)
-    if problem or not check:
-        return problem
     try:
-        check(path)
+        require_file(path)
+        if _is_html(path):
+            return "is a page of HTML"
+        problem = _difference(path, remote)
+        if not problem and check:
+            check(path)
     except UserError as error:
         return str(error).removeprefix(f"{path}: ").rstrip(".")
-    return ""
+    return problem
 
 
 def _difference(path: Path, remote: Remote) -> str:

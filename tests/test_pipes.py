@@ -17,7 +17,10 @@ from vtclip.backbones.checkpoint_files import read_clip_state_dict
 from vtclip.config.merge import read_file
 from vtclip.errors import UserError
 from vtclip.overlap import overlap
+from vtclip.predictions import PREDICTIONS_FILE, Judged, read_predictions
+from vtclip.report.page import Shown, _shown
 from vtclip.results import read_result
+from vtclip.saved_model import _read_tensors
 from vtclip.tables.published import read_published
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -28,6 +31,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "result": read_result,
     "published figures": read_published,
     "checkpoint": checkpoints.load,
+    "tensors of a run": lambda path: _read_tensors(path, ""),
     "weights": read_clip_state_dict,
     "image": lambda path: overlap([str(path)], ["other"]),
 }
@@ -46,6 +50,18 @@ def test_a_pipe_is_refused(kind: str, pipe: Path) -> None:
     assert str(refused.value).startswith(f"{pipe}: ")
     expected = "no such file of weights" if kind == "weights" else "a pipe or device and no file"
     assert expected in str(refused.value)
+
+
+def test_predictions_in_a_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / PREDICTIONS_FILE)
+    with within(20), pytest.raises(UserError, match="a pipe or device and no file"):
+        read_predictions(tmp_path)
+
+
+def test_a_pipe_in_the_place_of_an_image_is_left_out_of_a_page(pipe: Path) -> None:
+    judged = Judged("pipe", "a", "b", 0.1, 0.9, "a")
+    with within(20):
+        assert _shown(judged, pipe, None) == Shown(judged, "")
 
 
 @pytest.mark.parametrize("option", ["--config-file", "--dataset-config-file", "--backbone"])

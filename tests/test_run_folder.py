@@ -188,6 +188,16 @@ def test_several_seeds_are_the_runs_of_single_ones(run_train, tmp_path: Path, ca
     assert [log.count("Finish training") for log in logs] == [1, 1]
 
 
+def test_a_run_without_a_seed_says_so(run_train, tmp_path: Path, capsys) -> None:
+    options = ("--trainer", "ZeroshotCLIP", *SHORT)
+    for seed, said in (("-1", "unseeded, so not to be repeated"), ("0", "seed 0")):
+        assert run_train("--output-dir", str(tmp_path / seed), *options, "SEED", seed) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first == f"ZeroshotCLIP on Digits, 1 shot, {said}"
+    assert run_train("--output-dir", str(tmp_path / "x"), *options, "SEED", "-2") == 2
+    assert "SEED: -2 is out of range" in capsys.readouterr().err
+
+
 def test_an_older_best_epoch_does_not_stand_in_for_the_last(run_train, tmp_path: Path) -> None:
     from vtclip import checkpoints
 

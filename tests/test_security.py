@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -117,6 +119,21 @@ def test_a_configuration_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run\.yaml: not YAML"):
         merge_file(CfgNode({"SEED": 1}), path)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("plugin", [False, True])
+def test_the_working_folder_is_searched_only_for_plug_ins(plugin: bool, tmp_path: Path) -> None:
+    for name in ("numpy", "yaml", "mine"):
+        (tmp_path / f"{name}.py").write_text(f"open('{name} was imported', 'w').close()")
+    command = [sys.executable, str(ROOT / "train.py"), "--dry-run"]
+    done = subprocess.run(
+        [*command, "--plugin", "mine"] if plugin else command,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    # after the installed packages, so that no file there takes the place of one of them
+    imported = [path.name for path in tmp_path.glob("* was imported")]
+    assert imported == (["mine was imported"] if plugin else [])
 
 
 FORBIDDEN = {"jit", "eval", "exec", "unsafe_load", "full_load", "Unpickler"}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +17,8 @@ import yaml
 from PIL import Image
 
 from vtclip import checkpoints
+from vtclip.errors import UserError
+from vtclip.evaluation import check_finite
 from vtclip.results import read_result
 
 from .conftest import ROOT
@@ -260,6 +266,44 @@ def test_a_loss_that_is_not_finite_names_the_rate(run_train, tmp_path: Path, cap
     assert run_train("--output-dir", str(tmp_path), *SHORT, *options) == 2
     assert "error: OPTIM.LR: the loss is" in capfd.readouterr().err
     assert not (tmp_path / "result.json").exists()
+
+
+def test_scores_that_are_not_finite_name_the_rate(run_train, tmp_path: Path, capfd) -> None:
+    options = ("DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "2", "FEATURES.VIEWS", "1")
+    assert run_train("--output-dir", str(tmp_path), *options, "OPTIM.LR", "1e6") == 2
+    (error,) = capfd.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"error: VTCLIP: its trained weights have grown to \d\.\de\+\d\d, so its scores are not "
+        r"finite; train with an OPTIM\.LR below 1000000\.0\.",
+        error,
+    )
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (math.nan, "its trained weights are not finite, so neither are its scores"),
+        (1.1e4, r"its trained weights have grown to 1\.1e\+04, so its scores are not finite"),
+        (9.9e3, r"its scores are not finite, though its weights are; check TRAINER\.X and"),
+    ],
+)
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_finite_are_no_predictions(
+    score: float, weight: float, said: str
+) -> None:
+    head = torch.nn.Linear(2, 1)
+    trainer: Any = SimpleNamespace(
+        cfg=SimpleNamespace(TRAINER=SimpleNamespace(NAME="X"), OPTIM=SimpleNamespace(LR=1.0)),
+        head=head,
+        fitted={},
+        option_node=lambda: "X",
+    )
+    check_finite(trainer, torch.tensor([[1.0, 2.0], [1e30, -1.0]]))
+    with torch.no_grad():
+        head.weight[0, 1] = weight
+    with pytest.raises(UserError, match=said):
+        check_finite(trainer, torch.tensor([[1.0, 2.0], [score, -1.0]]))
 
 
 def test_an_output_folder_that_cannot_be_written(run_train, tmp_path: Path, capfd) -> None:

@@ -20,6 +20,9 @@ from vtclip.threads import ThreadsByWork
 if TYPE_CHECKING:
     from vtclip.engine import FrozenCLIPTrainer
 
+# no weight of a head that has learned anything is near it
+DIVERGED = 1e4
+
 
 def evaluate(
     trainer: FrozenCLIPTrainer, loader: Countable[Any], temperature: float | None = None
@@ -127,7 +130,7 @@ def check_finite(trainer: FrozenCLIPTrainer, logits: Tensor) -> None:
     """Refuse scores that are not finite: their largest would be counted as a prediction.
 
     Raises:
-        UserError: names what is at fault, the trained weights or the scores themselves.
+        UserError: names what is at fault, the training or the scores themselves.
     """
     if logits.isfinite().all():
         return
@@ -137,6 +140,12 @@ def check_finite(trainer: FrozenCLIPTrainer, logits: Tensor) -> None:
         raise UserError(
             f"{name}: its trained weights are not finite, so neither are its scores; train with an "
             f"OPTIM.LR below {trainer.cfg.OPTIM.LR}."
+        )
+    largest = max((weight.abs().max().item() for weight in weights if weight.numel()), default=0.0)
+    if largest > DIVERGED:
+        raise UserError(
+            f"{name}: its trained weights have grown to {largest:.1e}, so its scores are not "
+            f"finite; train with an OPTIM.LR below {trainer.cfg.OPTIM.LR}."
         )
     raise UserError(
         f"{name}: its scores are not finite, though its weights are; check "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vtclip.calibration import expected_calibration_error, log_probabilities
 from vtclip.errors import UserError
-from vtclip.files import atomic_path
+from vtclip.files import atomic_path, require_file
 from vtclip.results import ClassScore
 
 PREDICTIONS_FILE = "predictions.csv"
@@ -203,6 +203,7 @@ def read_predictions(folder: Path) -> list[Judged]:
     path = folder / PREDICTIONS_FILE
     damaged = UserError(f"{path}: not the predictions of a run; test the run again.")
     try:
+        require_file(path)
         with path.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
     except FileNotFoundError:
@@ -216,9 +217,13 @@ def read_predictions(folder: Path) -> list[Judged]:
     if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
         raise damaged
     try:
-        return [
+        judged = [
             Judged(name, label, predicted, float(one), float(other), zero_shot)
             for name, label, predicted, one, other, zero_shot in lines
         ]
     except ValueError:
         raise damaged from None
+    # NaN is in no range either
+    if not all(0 <= p <= 1 for j in judged for p in (j.label_probability, j.predicted_probability)):
+        raise damaged
+    return judged

@@ -38,7 +38,8 @@ def opening(cfg: CfgNode, evaluated: str = "") -> list[str]:
     """
     shots = cfg.DATASET.NUM_SHOTS
     images = "all training images" if shots < 1 else f"{shots} shot{'s' if shots > 1 else ''}"
-    what = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, {images}, seed {cfg.SEED}"
+    seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "unseeded, so not to be repeated"
+    what = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, {images}, {seed}"
     lines = [f"{what}; evaluation of {evaluated}" if evaluated else what]
     return [*lines, f"folder: {cfg.OUTPUT_DIR} (all details are in its log.txt)"]
 

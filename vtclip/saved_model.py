@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtclip.errors import UserError
+from vtclip.errors import UserError, shortened
 from vtclip.expectations import (
     LINE,
     NAME,
@@ -24,7 +24,7 @@ from vtclip.expectations import (
     mapping_of,
     whole_number,
 )
-from vtclip.files import atomic_path, read_json, sha256_of_file, write_json
+from vtclip.files import atomic_path, read_json, require_file, sha256_of_file, write_json
 from vtclip.results import RESULT_FILE
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def _read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        require_file(path)
         if sha256_of_file(path) != digest:
             raise UserError(f"{path}: not the file that {MODEL_FILE} was written with; copy both.")
         tensors: Mapping[str, Tensor] = load_file(path)
@@ -227,12 +228,16 @@ def _read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except SafetensorError as error:
         raise UserError(f"{path}: damaged ({error}); run the seed again.") from error
+    for name, value in tensors.items():
+        # types of 8 bits have no test of their own
+        if value.is_floating_point() and not value.float().isfinite().all():
+            problem = f"{shortened(name)} is not finite"
+            raise UserError(f"{path}: damaged ({problem}); run the seed again.")
     return dict(tensors)
 
 
 def _check_texts(path: Path, tensors: Mapping[str, Tensor], shape: tuple[int, int]) -> None:
     texts = tensors.get(TEXT_FEATURES)
-    if texts is None or tuple(texts.shape) != shape:
-        raise UserError(
-            f"{path}: damaged (text features are not of shape {shape}); run the seed again."
-        )
+    if texts is None or tuple(texts.shape) != shape or str(texts.dtype) != "torch.float32":
+        problem = f"text features are not of shape {shape} in float32"
+        raise UserError(f"{path}: damaged ({problem}); run the seed again.")

@@ -24,6 +24,7 @@ from datasets.imagenet import check_classnames
 from datasets.prepare import prepare
 from datasets.sources import Archive, Remote, Single, check_split
 from datasets.split import Sizes
+from tests.fuzz.common import within
 from vtclip.errors import UserError
 
 IMAGES, SPLIT_FILE, SPLIT = fakes.SPLITS["dtd"]
@@ -230,6 +231,17 @@ def test_a_bad_file_that_is_installed_is_set_aside(bad, pages, tmp_path, monkeyp
         assert f"{target}: not the known file" in (out := capsys.readouterr().out)
         assert f"set aside as {aside}" in out
     assert len(pages["/dtd.tgz"].asked) == 1
+
+
+def test_a_pipe_in_the_place_of_a_file_is_set_aside(pages, tmp_path):
+    prepare(dataset(tmp_path))
+    target = tmp_path / SPLIT_FILE
+    target.unlink()
+    os.mkfifo(target)
+    with within(20):
+        assert prepare(dataset(tmp_path)) == Sizes(2, 1, 1, 2)
+    assert target.is_file()
+    assert target.with_name(f"{target.name}.set-aside-1").is_fifo()
 
 
 def test_a_bad_file_stays_where_the_right_one_cannot_be_had(pages, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vtclip.errors import UserError
 from vtclip.features.pixels import decode_image
+from vtclip.files import require_file
 from vtclip.predictions import Judged, read_predictions
 from vtclip.report.attention import look_of, overlay_image
 from vtclip.report.classes import draw_class_gains
@@ -251,6 +252,7 @@ def _predictor(run: Run, needed: bool) -> tuple[Predictor | None, list[str]]:
 
 def _shown(judged: Judged, path: Path, predictor: Predictor | None) -> Shown:
     try:
+        require_file(path)
         image = decode_image(path.read_bytes(), path)
     except (OSError, UserError):
         return Shown(judged, "")
