@@ -12,7 +12,7 @@ setup: $(READY)
 # the real Dassl.pytorch, where it is installed, is left alone
 $(READY): setup.py constraints.txt toolkit/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,open-clip,hf]'
 	$(BIN)/python -c 'import dassl' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./toolkit
 	touch $@
