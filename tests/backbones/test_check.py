@@ -198,7 +198,7 @@ def test_tiny_by_the_command(capsys) -> None:
     assert rows["widths"] == "joint 128, before it 256"
     assert rows["locations"] == "3 x 3"
     assert rows["arithmetic"] == "fp32 on cpu"
-    # of the test split as a whole it is 64 %, docs/tiny.md
+    # 69 % of the whole test split
     assert 40 <= float(rows["zero-shot on digits"].split()[0]) <= 90
     own, other = map(float, re.findall(r"0\.\d+", rows["cosine of joint mean and global"]))
     assert own > other + 0.1

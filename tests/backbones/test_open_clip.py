@@ -277,7 +277,7 @@ def test_a_file_of_another_model_is_refused(small_vit: str, pair_of, tmp_path: P
     [
         ("ViT-B-61/openai", "no model 'ViT-B-61'; near it are ViT-B-16"),
         ("ViT-B-16", "give weights as open_clip:ViT-B-16/WEIGHTS, .* laion2b_s34b_b88k"),
-        ("RN101/openia", "a file or one of those published for RN101: openai, yfcc15m"),
+        ("RN101/openia", "or one of those published for RN101: openai, yfcc15m"),
     ],
 )
 def test_unknown_names_say_what_can_be_had(

@@ -1,6 +1,6 @@
 """Names of families: `open_clip:ViT-B-16/laion2b_s34b_b88k`, `hf:folder/of/a/model`.
 
-What stands behind the colon is the family's own. Where it ends in a path, that is found here by its
+What stands behind the colon is the family's own. Where it ends in a file, that is told here by its
 look alone, since a run may be read on a machine that lacks the file.
 """
 
@@ -74,7 +74,7 @@ def _path_in(rest: str) -> str:
     model, _, tail = rest.partition("/")
     if rest.startswith(PATH_SIGNS) or _is_there(rest):
         return rest
-    if model and (tail.startswith(PATH_SIGNS) or tail.endswith(WEIGHTS) or _is_there(tail)):
+    if model and (tail.startswith(PATH_SIGNS) or tail.endswith(WEIGHTS)):
         return tail
     return ""
 

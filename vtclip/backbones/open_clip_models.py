@@ -101,7 +101,7 @@ class OpenClipBackbone(Backbone):
         self.model.visual = nn.Identity()
         self.visual = encoder
         self.token_kinds = getattr(encoder, "token_kinds", Backbone.token_kinds)
-        with torch.inference_mode():
+        with torch.no_grad():
             probe = self.visual(torch.zeros(1, 3, self.image_size, self.image_size), "backbone")
         self.embed_dim = probe.global_features.shape[-1]
         self.backbone_dim = probe.spatial_features.shape[-1]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vtclip.backbones.checkpoint_files import read_weights
 from vtclip.backbones.clip_layout import compare_weights
-from vtclip.backbones.families import family_name
+from vtclip.backbones.families import WEIGHTS, family_name
 from vtclip.backbones.optional import one_line
 from vtclip.backbones.registry import Activation
 from vtclip.errors import UserError, shortened
@@ -71,19 +71,20 @@ def load(name: str, activation: Activation) -> Loaded:
         rest = parts.canonical
     if rest.startswith(HUB):
         return _from_hub(name, rest, activation)
-    if parts.path and parts.path == rest:
-        return _from_folder(name, user_path(rest, "MODEL.BACKBONE.NAME"), activation)
     model, _, weights = rest.partition("/")
-    if model not in open_clip.list_models():
-        raise _unknown_model(name, model, open_clip.list_models())
     if open_clip.is_pretrained_cfg(model, weights):
         return _from_tag(name, model, weights, activation)
-    path = user_path(weights, "MODEL.BACKBONE.NAME") if weights else None
+    if parts.path and parts.path == rest:
+        return _from_folder(name, user_path(rest, "MODEL.BACKBONE.NAME"), activation)
+    if model not in open_clip.list_models():
+        raise _unknown_model(name, model, open_clip.list_models())
+    path = user_path(parts.path, "MODEL.BACKBONE.NAME") if parts.path else None
     if path is None or not path.is_file():
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
         raise UserError(
-            f"MODEL.BACKBONE.NAME: {name}: give weights as open_clip:{model}/WEIGHTS, a file or "
-            f"one of those published for {model}: {tags}."
+            f"MODEL.BACKBONE.NAME: {name}: give weights as open_clip:{model}/WEIGHTS, a file (with "
+            f"./ before it where it ends in none of {', '.join(WEIGHTS)}) or one of those "
+            f"published for {model}: {tags}."
         )
     return _from_file(name, model, path, activation)
 

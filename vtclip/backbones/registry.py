@@ -38,12 +38,12 @@ def register_backbone(*names: str) -> Callable[[BackboneFactory], BackboneFactor
     def register(factory: BackboneFactory) -> BackboneFactory:
         for name in names:
             stem = name.removesuffix(FAMILY_SIGN)
-            register = factories if stem == name else families
-            for taken in register:
+            known = factories if stem == name else families
+            for taken in known:
                 if fold(taken) == fold(stem):
                     other = "" if taken == stem else f", spelled {taken}"
                     raise ValueError(f"backbone {name} is registered already{other}")
-            register[stem] = factory
+            known[stem] = factory
         return factory
 
     return register

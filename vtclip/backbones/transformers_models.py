@@ -43,8 +43,9 @@ def transformers_backbone(name: str) -> Backbone:
     """
     parts = family_name(name)
     assert parts is not None
-    place = str(user_path(parts.path, "MODEL.BACKBONE.NAME")) if parts.path else parts.rest
-    if parts.path and not Path(place).is_dir():
+    is_path = parts.path == parts.rest
+    place = str(user_path(parts.path, "MODEL.BACKBONE.NAME")) if is_path else parts.rest
+    if is_path and not Path(place).is_dir():
         raise UserError(
             f"MODEL.BACKBONE.NAME: {name}: {place} is no folder; name one as save_pretrained "
             "writes it."
