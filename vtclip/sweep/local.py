@@ -29,6 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # between looks at deadlines and at folders that other processes work in
 TICK_S = 0.5
 SECONDS_TO_SAVE = 20.0
+SECONDS_TO_END = 5.0
 
 
 def local_engine(folder: Path, resources: Resources, workers: int = 0) -> tuple[LocalEngine, int]:
@@ -275,7 +276,10 @@ class LocalEngine:
             assert stdout is not None
             ready.unregister(stdout)
             del pool[number]
-            # what it has started, such as processes that read images
+            # its output ends a moment before its process
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(SECONDS_TO_END)
+            # and what it has started, such as processes that read images
             worker.kill()
             yield from self._bury(worker, waiting)
 
