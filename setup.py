@@ -47,6 +47,8 @@ setup(
     extras_require={
         # export.py --onnx
         "onnx": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "onnxruntime>=1.18"],
+        # sweep.py --engine ray
+        "sweep": ["ray>=2.9"],
         "dev": [
             "pytest>=8.0",
             "pytest-xdist>=3.5",

@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--record", default="output/sweep.json", help="file of what became of each run")
     engine = parser.add_argument_group("where it runs")
     add = engine.add_argument
-    add("--engine", choices=("local", "ray"), default="local", help="local: this machine")
+    add("--engine", choices=("local", "ray"), default="local", help="this machine, or a cluster")
     add("--workers", type=int, default=0, help="runs side by side (default: what fits)")
     add("--cpus", type=int, default=1, help="cores, and threads, of a run (default: 1)")
     add("--gpus", type=float, help="share of a GPU for a run, above 0 to 1; 0: none")
@@ -165,6 +165,10 @@ def engine_of(args: argparse.Namespace, resources: Resources) -> tuple[Engine, i
     Raises:
         UserError: it is not installed, or the resources are not there.
     """
+    if args.engine == "ray":
+        from vtclip.sweep.ray_engine import ray_engine
+
+        return ray_engine(ROOT, resources, args.workers, args.address)
     from vtclip.sweep.local import local_engine
 
     return local_engine(ROOT, resources, args.workers)

@@ -40,6 +40,9 @@ def run(arguments: SimpleNamespace) -> None:
         if not (place / "died.txt").exists():
             (place / "died.txt").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+    elif what.startswith("stay"):
+        while not (place / "released.txt").exists():
+            time.sleep(0.05)
     elif what == "refuse":
         print("a line before", file=sys.stderr)
         raise UserError("DATASET.ROOT: nothing there.")
