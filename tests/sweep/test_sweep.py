@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from ..conftest import ROOT
 OF_PROCESS = {"seconds", "peak_memory_mib", "versions", "dataset_root"}
 SMALL = ("--methods", "ZeroshotCLIP,GDA", "--shots", "1", "--seeds", "1-2", "--backbone", "tiny")
 VIEWS = ("FEATURES.VIEWS", "2")
+ROUNDS = int(os.environ.get("VTCLIP_FAULTS") or 3)
 
 
 class Place:
@@ -211,5 +213,47 @@ def test_a_sweep_that_was_ended_goes_on(
     # what was complete did not run twice
     for name, inode in finished.items():
         assert (place.folder / name / "result.json").stat().st_ino == inode
+    assert place.results() == whole.results()
+    assert place.processes() == []
+
+
+def logs_per_run(place: Place) -> set[int]:
+    """Return how many logs the folders of the runs have; a run that is run again has two."""
+    folders = [path.parent for path in place.folder.glob("output/**/result.json")]
+    return {len(list(folder.glob("log.txt*"))) for folder in folders}
+
+
+@pytest.mark.faults
+def test_two_sweeps_of_the_same_runs(swept: tuple[Place, str, str], tmp_path: Path) -> None:
+    whole, _, _ = swept
+    place = Place(tmp_path / "twice", Path(whole.environment["VTCLIP_CACHE"]))
+    words = (*SMALL, "--datasets", "digits", "--set", "FEATURES.VIEWS=2")
+    both = [place.start("sweep.py", *words) for _ in range(2)]
+    ends = [process.communicate(timeout=600) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert place.results() == whole.results()
+    assert logs_per_run(place) == {1}
+    assert {run["state"] for run in place.record().values()} <= {"done", "skipped"}
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="the system has no /proc")
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_workers_killed_at_random_moments(
+    seed: int, swept: tuple[Place, str, str], tmp_path: Path
+) -> None:
+    whole, _, _ = swept
+    drawn = random.Random(seed)
+    place = Place(tmp_path / "killed", Path(whole.environment["VTCLIP_CACHE"]))
+    words = (*SMALL, "--datasets", "digits", "--set", "FEATURES.VIEWS=2", "--retries", "9")
+    process = place.start("sweep.py", *words)
+    for _ in range(4):
+        time.sleep(drawn.uniform(1.0, 5.0))
+        workers = [pid for pid in place.processes() if pid != process.pid]
+        # one that has not begun is no fault of a run
+        if workers and process.poll() is None and any(place.folder.glob("output/*/*")):
+            os.kill(drawn.choice(workers), signal.SIGKILL)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
     assert place.results() == whole.results()
     assert place.processes() == []
