@@ -72,6 +72,13 @@ def test_faults_end_their_run_and_no_other(place: Path) -> None:
     assert not [pid for pid in (child, *(int(pid) for _, _, pid in started)) if is_alive(pid)]
 
 
+def test_the_errors_of_a_run_are_its_own(place: Path) -> None:
+    tasks = [Task(f"refuse {number}", "", "run", (("refuse", str(place)),)) for number in range(2)]
+    outcomes = carry_out(engine_of(Resources()), *tasks)
+    expected = ("a line before", "error: DATASET.ROOT: nothing there.")
+    assert [outcome.lines for outcome in outcomes.values()] == [expected, expected]
+
+
 def test_a_folder_in_use_is_waited_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_queue, "SECONDS_UNTIL_BUSY_AGAIN", 0.2)
     events = engine_of(Resources()).carry_out([task("wait", place)], lambda _: False)

@@ -151,7 +151,9 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         """Send a task."""
-        self.errors.truncate(0)
+        # the process writes where this end has left off
+        self.errors.seek(0)
+        self.errors.truncate()
         self.task, self.started, self.ended = task, time.monotonic(), None
         self.last_group = task.group
         assert self.process.stdin is not None
@@ -228,7 +230,7 @@ class LocalEngine:
                 ready.register(stdout, selectors.EVENT_READ, number)
 
     def _start(self, number: int) -> _Worker:
-        errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        errors = tempfile.TemporaryFile()  # noqa: SIM115
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, str(self.folder), self.command],
             stdin=subprocess.PIPE,

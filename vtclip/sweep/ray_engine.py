@@ -25,6 +25,8 @@ from vtclip.sweep.engines import Event, Outcome, Resources, Task, last_lines
 from vtclip.sweep.task_queue import TaskQueue
 
 TICK_S = 0.5
+# of actors, one after the other: nodes may go while some start
+MOST_FAILED_STARTS = 10
 
 
 class Actor:
@@ -102,6 +104,7 @@ class RayEngine:
     folder: Path
     at_most: int = 0
     command: str = "train"
+    _failed_starts: int = 0
 
     def capacity(self) -> int:
         """Return how many runs the cluster has room for now."""
@@ -122,6 +125,7 @@ class RayEngine:
         """See :class:`vtclip.sweep.engines.Engine`."""
         waiting = TaskQueue(tasks, self.resources.retries, is_done)
         places: list[_Place] = []
+        self._failed_starts = 0
         try:
             while not waiting.is_empty():
                 # nodes come and go
@@ -181,7 +185,7 @@ class RayEngine:
                 yield from self._bury(place, places, waiting, Outcome("died", lines=(reason,)))
             else:
                 if place.task is None:
-                    place.host = said
+                    place.host, self._failed_starts = said, 0
                 else:
                     task, place.task = place.task, None
                     yield from waiting.ended(task, replace(said, worker=place.host))
@@ -197,7 +201,8 @@ class RayEngine:
         places.remove(place)
         self.ray.kill(place.actor)
         if place.task is None:
-            if outcome.state == "failed":
+            self._failed_starts += 1
+            if outcome.state == "failed" or self._failed_starts > MOST_FAILED_STARTS:
                 raise UserError(f"a worker could not start: {' '.join(outcome.lines[-1:])}.")
             return
         seconds = time.monotonic() - place.started
