@@ -44,11 +44,17 @@ def local_engine(folder: Path, resources: Resources, workers: int = 0) -> tuple[
         UserError: not even one fits.
     """
     devices = visible_devices()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    fitting = worker_count(resources, cores or 1, len(devices), memory)
+    fitting = worker_count(resources, own_cores(), len(devices), memory)
     count = min(workers, fitting) if workers else fitting
     return LocalEngine(count, resources, folder, devices=devices), count
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def visible_devices() -> list[str]:
