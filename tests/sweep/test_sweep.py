@@ -186,7 +186,9 @@ def test_arguments_are_read_before_torch() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="the system has no /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.faults)]
+)
 def test_a_sweep_that_was_ended_goes_on(
     number: signal.Signals, swept: tuple[Place, str, str], tmp_path: Path
 ) -> None:
