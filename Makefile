@@ -38,10 +38,11 @@ test-upstream: $(READY)
 fuzz: $(READY)
 	VTCLIP_FUZZ=$(or $(VTCLIP_FUZZ),3000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto tests/fuzz
 
-# kills and signals at random moments, two runs in one folder, three preparations at once, full disks
+# kills and signals at random moments, of runs and of sweeps, two runs in one folder, three
+# preparations at once, full disks
 faults: $(READY)
 	VTCLIP_FAULTS=$(or $(VTCLIP_FAULTS),10) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m '' \
-		tests/faults tests/datasets/test_prepare.py::test_three_processes_at_once
+		tests/faults tests/sweep tests/datasets/test_prepare.py::test_three_processes_at_once
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

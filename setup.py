@@ -87,6 +87,8 @@ setup(
         "open-clip": ["open_clip_torch>=3.3"],
         # --backbone hf:...
         "hf": ["transformers>=4.56"],
+        # vtclip sweep --engine ray
+        "sweep": ["ray>=2.9"],
         "dev": [
             *PLOTS,
             *TRACK,

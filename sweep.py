@@ -54,9 +54,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--record", default="output/sweep.json", help="file of what became of each run")
     engine = parser.add_argument_group("where it runs")
     add = engine.add_argument
-    add("--engine", choices=("local", "ray"), default="local", help="local: this machine")
+    add("--engine", choices=("local", "ray"), default="local", help="this machine, or a cluster")
     add("--workers", type=int, default=0, help="runs side by side (default: what fits)")
-    add("--cpus", type=int, default=1, help="cores, and threads, of a run (default: 1)")
+    add(
+        "--cpus",
+        type=int,
+        help="cores, and threads, of a run (default: 1; with --workers, its part of this machine)",
+    )
     add("--gpus", type=float, help="share of a GPU for a run, above 0 to 1; 0: none")
     add("--memory", type=float, default=0.0, metavar="GB", help="memory of a run")
     add("--timeout", type=float, default=0.0, metavar="SECONDS", help="end a run after this time")
@@ -149,14 +153,19 @@ def resources_of(args: argparse.Namespace) -> Resources:
     """
     from vtclip.errors import UserError
     from vtclip.sweep.engines import Resources
+    from vtclip.sweep.local import own_cores
 
     for name, low in (("workers", 0), ("cpus", 1), ("memory", 0), ("timeout", 0), ("retries", 0)):
         value = getattr(args, name)
-        if not low <= value < 1e9:
+        if value is not None and not low <= value < 1e9:
             raise UserError(f"--{name}: {value:g} is out of range; it goes from {low}.")
     if args.gpus is not None and not 0 <= args.gpus <= 1:
         raise UserError(f"--gpus: {args.gpus:g} is out of range; a run uses one GPU or a share.")
-    return Resources(args.cpus, args.gpus, args.memory, args.timeout, args.retries)
+    cpus = args.cpus
+    if cpus is None:
+        shared = args.workers and args.engine == "local"
+        cpus = max(1, own_cores() // args.workers) if shared else 1
+    return Resources(cpus, args.gpus, args.memory, args.timeout, args.retries)
 
 
 def engine_of(args: argparse.Namespace, resources: Resources) -> tuple[Engine, int]:
@@ -165,6 +174,10 @@ def engine_of(args: argparse.Namespace, resources: Resources) -> tuple[Engine, i
     Raises:
         UserError: it is not installed, or the resources are not there.
     """
+    if args.engine == "ray":
+        from vtclip.sweep.ray_engine import ray_engine
+
+        return ray_engine(ROOT, resources, args.workers, args.address)
     from vtclip.sweep.local import local_engine
 
     return local_engine(ROOT, resources, args.workers)

@@ -2,8 +2,8 @@
 
 Both carry out the same runs from an empty output folder on a cache that is filled before, with one
 thread per process. Accuracy, macro-F1, ECE and NLL of each pair of runs are compared, and so are
-their predictions, byte for byte. `--of` takes every so many of the runs of the sweep for run.sh,
-whose seconds are then scaled to all of them.
+their predictions, byte for byte. `--script-shots` and `--every` choose a part of the runs for
+run.sh; figures are per run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("TipAdapter", "GDA", "SSText", "LPPlusPlus", "ProKeR")
 SHOTS = (1, 2, 4, 8, 16)
 SEEDS = 6
-# run.sh carries out three seeds
-SEEDS_OF_SCRIPT = 3
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,7 @@ def main() -> None:
     parser.add_argument("--shots", default=",".join(map(str, SHOTS)), help="of the sweep")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the sweep, from 1")
     parser.add_argument("--script-shots", default="4", help="of run.sh, with seeds 1 to 3")
+    parser.add_argument("--every", type=int, default=1, help="so many-th command of run.sh alone")
     args = parser.parse_args()
     of_sweep, of_script = (
         [int(count) for count in text.split(",")] for text in (args.shots, args.script_shots)
@@ -129,7 +128,8 @@ def main() -> None:
         shutil.copytree(folders[0] / "data", folders[2] / "data")
         swept = cost_of(sweep_command(datasets, of_sweep, args.seeds), folders[1])
         runs = len(list(folders[1].rglob("result.json")))
-        costs = [cost_of(words, folders[2]) for words in script_commands(datasets, of_script)]
+        commands = script_commands(datasets, of_script)[:: args.every]
+        costs = [cost_of(words, folders[2]) for words in commands]
         by_script = Cost(sum(cost.wall for cost in costs), sum(cost.cpu for cost in costs))
         compared = len(list(folders[2].rglob("result.json")))
         shared, differing = differing_runs(folders[1], folders[2])

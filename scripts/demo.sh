@@ -3,10 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT"
 
-attended bash scripts/run.sh ZeroshotCLIP digits 16 > /dev/null
-echo "zero-shot CLIP: done"
-for shots in 1 2 4 8 16; do
-    attended bash scripts/vtclip/main.sh digits "$shots" > /dev/null
-    echo "VT-CLIP, shots $shots: done"
-done
+# one run at a time with all cores, as by train.py: another number of threads adds in another order
+attended "$PYTHON" sweep.py --methods ZeroshotCLIP,VTCLIP --datasets digits --backbone tiny \
+    --workers 1 > /dev/null
 "$PYTHON" parse_test_res.py output/digits --table --rows shots --columns seeds,seconds,parameters

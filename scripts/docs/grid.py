@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shlex
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +11,8 @@ from tqdm import tqdm
 
 from vtclip.errors import UserError
 from vtclip.results import RESULT_FILE, Result, is_complete, read_result
+from vtclip.sweep.engines import Resources, Task
+from vtclip.sweep.local import LocalEngine
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (1, 2, 3)
@@ -44,6 +43,16 @@ class Job:
         experiment = f"{self.backbone}{self.name and '_' + self.name}_{self.shots}shots"
         return output / self.dataset / self.trainer / experiment / f"seed{self.seed}"
 
+    def arguments(self, folder: Path) -> tuple[str, ...]:
+        """Return the arguments of train.py for the run in a folder."""
+        dataset = ROOT / "configs" / "datasets" / f"{self.dataset}.yaml"
+        return (
+            *("--root", str(self.data), "--seed", str(self.seed), "--trainer", self.trainer),
+            *("--dataset-config-file", str(dataset)),
+            *("--backbone", self.backbone, "--shots", str(self.shots)),
+            *("--output-dir", str(folder), *self.options),
+        )
+
 
 def run_all(jobs: Sequence[Job], output: Path, at_once: int = 2) -> list[Result]:
     """Run what has no result yet, and return the results in the order of `jobs`.
@@ -56,25 +65,19 @@ def run_all(jobs: Sequence[Job], output: Path, at_once: int = 2) -> list[Result]
     Raises:
         UserError: a run failed; names its log.
     """
-    missing = [job for job in jobs if not is_complete(job.folder(output))]
-    with ThreadPoolExecutor(at_once) as pool:
-        done = pool.map(lambda job: _run(job, output), missing)
-        for _ in tqdm(done, total=len(missing), desc="runs", disable=None):
-            pass
-    return [read_result(job.folder(output) / RESULT_FILE) for job in jobs]
-
-
-def _run(job: Job, output: Path) -> None:
-    folder = job.folder(output)
-    configs = ROOT / "configs"
-    command = [
-        *(sys.executable, str(ROOT / "train.py")),
-        *("--root", str(job.data), "--seed", str(job.seed), "--trainer", job.trainer),
-        *("--dataset-config-file", str(configs / "datasets" / f"{job.dataset}.yaml")),
-        *("--backbone", job.backbone, "--shots", str(job.shots)),
-        *("--output-dir", str(folder), *job.options),
+    folders = {str(job.folder(output)): job for job in jobs}
+    missing = {name: job for name, job in folders.items() if not is_complete(Path(name))}
+    tasks = [
+        Task(name, job.dataset, "run", (job.arguments(Path(name)),))
+        for name, job in missing.items()
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise UserError(f"{' '.join(command)}: {finished.stderr.strip().splitlines()[-1]}")
+    engine = LocalEngine(at_once, Resources(), ROOT)
+    with tqdm(total=len(tasks), desc="runs", disable=None) as bar:
+        for event in engine.carry_out(tasks, lambda task: is_complete(Path(task.name))):
+            if event.outcome is None:
+                continue
+            if event.outcome.state != "done":
+                command = shlex.join(["python", "train.py", *event.task.arguments[0]])
+                raise UserError(f"{command}: {' '.join(event.outcome.lines[-1:])}")
+            bar.update(1)
+    return [read_result(job.folder(output) / RESULT_FILE) for job in jobs]

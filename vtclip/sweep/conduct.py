@@ -30,14 +30,15 @@ class Sweep:
         self._record = record
         self._script = script
         self._is_written = True
-        self.runs = {name: self._first_record(run) for name, run in self._planned.items()}
+        earlier = {one.folder: one for one in record.known()}
+        self.runs = {
+            name: self._first_record(run, earlier.get(name)) for name, run in self._planned.items()
+        }
         self._encodings: dict[str, RunRecord] = {}
 
-    def _first_record(self, run: PlannedRun) -> RunRecord:
-        earlier = {record.folder: record for record in self._record.known()}
-        name = str(run.folder)
+    def _first_record(self, run: PlannedRun, known: RunRecord | None) -> RunRecord:
         planned = RunRecord(
-            folder=name,
+            folder=str(run.folder),
             method=run.method,
             dataset=run.dataset,
             shots=run.shots,
@@ -47,7 +48,6 @@ class Sweep:
         )
         if not has_result(run):
             return planned
-        known = earlier.get(name)
         # what an earlier sweep has measured stays
         seconds = known.seconds if known is not None and known.digest == run.digest else 0.0
         return replace(planned, state="skipped", seconds=seconds)
@@ -84,10 +84,11 @@ class Sweep:
             with closing(engine.carry_out(tasks, self._is_done)) as events:  # type: ignore[type-var]
                 for event in events:
                     self._take(event, table)
-                    open_runs = [self.runs[name] for name in self._names("planned", "running")]
-                    measured = [*self.runs.values(), *earlier]
-                    left = seconds_left(open_runs, measured, workers)
-                    table.show(list(self.runs.values()), left)
+                    if table.is_due():
+                        open_runs = [self.runs[name] for name in self._names("planned", "running")]
+                        measured = [*self.runs.values(), *earlier]
+                        left = seconds_left(open_runs, measured, workers)
+                        table.show(list(self.runs.values()), left)
         except KeyboardInterrupt as error:
             running = [replace(self.runs[n], state="planned") for n in self._names("running")]
             self.runs |= {run.folder: run for run in running}

@@ -29,6 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # between looks at deadlines and at folders that other processes work in
 TICK_S = 0.5
 SECONDS_TO_SAVE = 20.0
+SECONDS_TO_END = 5.0
 
 
 def local_engine(folder: Path, resources: Resources, workers: int = 0) -> tuple[LocalEngine, int]:
@@ -43,11 +44,17 @@ def local_engine(folder: Path, resources: Resources, workers: int = 0) -> tuple[
         UserError: not even one fits.
     """
     devices = visible_devices()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    fitting = worker_count(resources, cores or 1, len(devices), memory)
+    fitting = worker_count(resources, own_cores(), len(devices), memory)
     count = min(workers, fitting) if workers else fitting
     return LocalEngine(count, resources, folder, devices=devices), count
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def visible_devices() -> list[str]:
@@ -150,7 +157,9 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         """Send a task."""
-        self.errors.truncate(0)
+        # the process writes where this end has left off
+        self.errors.seek(0)
+        self.errors.truncate()
         self.task, self.started, self.ended = task, time.monotonic(), None
         self.last_group = task.group
         assert self.process.stdin is not None
@@ -227,7 +236,7 @@ class LocalEngine:
                 ready.register(stdout, selectors.EVENT_READ, number)
 
     def _start(self, number: int) -> _Worker:
-        errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        errors = tempfile.TemporaryFile()  # noqa: SIM115
         process = subprocess.Popen(
             [sys.executable, "-c", CODE, str(self.folder), self.command],
             stdin=subprocess.PIPE,
@@ -275,7 +284,10 @@ class LocalEngine:
             assert stdout is not None
             ready.unregister(stdout)
             del pool[number]
-            # what it has started, such as processes that read images
+            # its output ends a moment before its process
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(SECONDS_TO_END)
+            # and what it has started, such as processes that read images
             worker.kill()
             yield from self._bury(worker, waiting)
 

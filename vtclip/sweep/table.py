@@ -39,10 +39,11 @@ def seconds_left(
                 by[likeness].append(run.seconds)
     if not by:
         return None
-    total = 0.0
-    for run in open_runs:
-        nearest = next(likeness for likeness in _likenesses(run) if likeness in by)
-        total += fmean(by[nearest])
+    means = {likeness: fmean(seconds) for likeness, seconds in by.items()}
+    total = sum(
+        next(means[likeness] for likeness in _likenesses(run) if likeness in means)
+        for run in open_runs
+    )
     return total / max(1, min(workers, len(open_runs)))
 
 
@@ -98,11 +99,13 @@ class LiveTable:
         self._drawn = 0
         self._last = 0.0 if self._live else time.monotonic()
 
-    def show(self, runs: Sequence[RunRecord], left: float | None) -> None:
-        """Draw the table, or print the summary, unless that was done a moment ago."""
+    def is_due(self) -> bool:
+        """Tell whether the last drawing, or line, is some time ago."""
         pause = SECONDS_BETWEEN_DRAWINGS if self._live else SECONDS_BETWEEN_LINES
-        if time.monotonic() - self._last < pause:
-            return
+        return time.monotonic() - self._last >= pause
+
+    def show(self, runs: Sequence[RunRecord], left: float | None) -> None:
+        """Draw the table, or print the summary."""
         self._last = time.monotonic()
         if not self._live:
             print(summary_line(runs, left), flush=True)

@@ -92,9 +92,12 @@ def serve(command: CommandLine) -> None:
 
 def _receive(tasks: queue.SimpleQueue[str]) -> None:
     """Pass tasks on; end the process where nobody is left to give any."""
-    with os.fdopen(os.dup(0), encoding="utf-8") as lines:
+    # no file object: the interpreter aborts where it ends while a thread reads from one
+    unread = b""
+    while read := os.read(0, 1 << 16):
+        *lines, unread = (unread + read).split(b"\n")
         for line in lines:
-            tasks.put(line)
+            tasks.put(line.decode())
     tasks.put("")
     # a run in progress saves its state, unless it hangs
     os.kill(os.getpid(), signal.SIGTERM)
