@@ -15,6 +15,7 @@ from torch import Tensor
 import predict
 from vtclip.backbones import Backbone, PromptLearningBackbone, build_backbone
 from vtclip.backbones.__main__ import main as command
+from vtclip.backbones.open_clip_images import image_encoder
 from vtclip.errors import UserError
 from vtclip.features import Encoding
 
@@ -141,6 +142,73 @@ def test_locations_of_timm_go_through_its_head(pair_of) -> None:
     torch.testing.assert_close(
         found.spatial_features.mean(1), found.global_features, atol=1e-5, rtol=1e-5
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "pool", "proj"),
+    # with a norm in the head; with registers; channels last
+    [("test_convnext", "", "linear"), ("test_vit2", "avg", None), ("test_mambaout", "avg", None)],
+)
+def test_towers_of_timm_of_other_kinds(name: str, pool: str, proj: str | None) -> None:
+    from open_clip.timm_model import TimmModel
+
+    torch.manual_seed(0)
+    visual = TimmModel(name, 32, image_size=160, pool=pool, proj=proj).eval()
+    encoder = image_encoder(visual)
+    images = torch.randn(2, 3, 160, 160)
+    kept = visual.trunk.forward_features(images)
+    if name == "test_vit2":
+        kept = kept[:, visual.trunk.num_prefix_tokens :]
+    elif name == "test_convnext":
+        kept = kept.permute(0, 2, 3, 1)
+    kept = kept.reshape(2, -1, kept.shape[-1])
+    for tokens, width in (("joint", 32), ("backbone", kept.shape[-1])):
+        found = encoder(images, tokens)
+        torch.testing.assert_close(found.global_features, visual(images))
+        assert found.spatial_features.shape == (2, kept.shape[1], width)
+    torch.testing.assert_close(found.spatial_features, kept)
+    if name != "test_vit2":
+        # of an image with a single location both are the same
+        alone = encoder(images[:, :, :32, :32], "joint")
+        assert alone.spatial_features.shape[1] == 1
+        torch.testing.assert_close(alone.spatial_features[:, 0], alone.global_features)
+
+
+@torch.no_grad()
+def test_pooling_by_attention_leaves_no_joint_features() -> None:
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    of_coca = VisionTransformer(
+        image_size=32,
+        patch_size=8,
+        width=48,
+        layers=2,
+        heads=3,
+        mlp_ratio=4.0,
+        output_dim=32,
+        attentional_pool=True,
+        output_tokens=True,
+    ).eval()
+    images = torch.randn(2, 3, 160, 160)
+    for visual, side, shape in (
+        (of_coca, 32, (2, 16, 48)),
+        (
+            TimmModel("test_vit3", 32, image_size=160, pool="", proj="linear").eval(),
+            160,
+            (2, 100, 96),
+        ),
+    ):
+        encoder = image_encoder(visual)
+        assert encoder.token_kinds == ("backbone",)
+        found = encoder(images[:, :, :side, :side], "backbone")
+        expected = visual(images[:, :, :side, :side])
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        torch.testing.assert_close(found.global_features, expected)
+        assert found.spatial_features.shape == shape
+    assert image_encoder(torch.nn.Linear(2, 2)) is None
 
 
 @torch.no_grad()
