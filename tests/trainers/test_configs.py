@@ -38,8 +38,14 @@ BACKBONES = {
 }
 import_modules(["datasets"])
 METHODS = sorted(registered_methods())
-# of the fast recipe
-SCHEDULE = {"OPTIM.LR": 3e-3, "OPTIM.MAX_EPOCH": 20, "OPTIM.WARMUP_EPOCH": -1}
+# what the tuned recipe of CLIPAdapter sets
+TUNED = {
+    "OPTIM.LR": 3e-4,
+    "OPTIM.MAX_EPOCH": 50,
+    "OPTIM.NAME": "adamw",
+    "TRAINER.CLIPADAPTER.SEARCH_RATIO": True,
+    "TRAINER.RECIPE": "tuned",
+}
 
 
 def merged(path: Path) -> CfgNode:
@@ -59,13 +65,12 @@ def protocol_of(name: str) -> CfgNode:
 def test_only_configurations_that_say_something_are_there() -> None:
     assert trainers.__all__
     folders = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*") if path.is_dir()}
-    methods = {"VTCLIP", "VTCLIPPlus", "CLIPAdapter"}
+    methods = {"VTCLIP", "CLIPAdapter"}
     assert folders == {"datasets", "trainers", *(f"trainers/{name}" for name in methods)}
     found = {
         name: {path.stem for path in (CONFIGS / "trainers" / name).iterdir()} for name in methods
     }
-    assert found["VTCLIP"] == {*BACKBONES, "fast"}
-    assert (found["VTCLIPPlus"], found["CLIPAdapter"]) == ({"fast"}, {"tuned"})
+    assert found == {"VTCLIP": set(BACKBONES), "CLIPAdapter": {"tuned"}}
     tuned = merged(CONFIGS / "trainers" / "CLIPAdapter" / "tuned.yaml")
     assert tuned.TRAINER.NAME == "CLIPAdapter" and tuned.TRAINER.CLIPADAPTER.SEARCH_RATIO
 
@@ -81,45 +86,45 @@ def test_a_configuration_of_vtclip_is_its_protocol(stem: str) -> None:
     assert run_settings(cfg) == run_settings(expected)
 
 
-@pytest.mark.parametrize("method", ["VTCLIP", "VTCLIPPlus"])
-def test_the_fast_recipe_departs_in_its_schedule_alone(method: str) -> None:
-    def plan(recipe: str, shots: int) -> RunPlan:
-        file = recipe_file(recipe, method, CONFIGS) if recipe else ""
-        return plan_run(RunArguments(trainer=method, method_file=file, shots=shots), CONFIGS)
+def test_a_recipe_sets_what_its_file_says_and_names_the_folder() -> None:
+    def plan(recipe: str) -> RunPlan:
+        file = recipe_file(recipe, "CLIPAdapter", CONFIGS) if recipe else ""
+        return plan_run(RunArguments(trainer="CLIPAdapter", method_file=file, shots=4), CONFIGS)
 
-    for shots in (1, 16):
-        paper, fast = plan("", shots), plan("fast", shots)
-        changed = differing_keys(run_settings(paper.cfg), run_settings(fast.cfg))
-        assert changed == [*SCHEDULE, "TRAINER.RECIPE"]
-        assert {key: flatten(fast.cfg)[key] for key in SCHEDULE} == SCHEDULE
-        assert fast.folder.as_posix() == f"output/digits/{method}/tiny_{shots}shots_fast"
+    published, tuned = plan(""), plan("tuned")
+    assert differing_keys(run_settings(published.cfg), run_settings(tuned.cfg)) == [*TUNED]
+    assert {key: flatten(tuned.cfg)[key] for key in TUNED} == TUNED
+    assert tuned.folder.as_posix() == "output/digits/CLIPAdapter/tiny_4shots_tuned"
 
 
 def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any) -> None:
+    adapter = ("--trainer", "CLIPAdapter")
+    assert run_train(*adapter, "--recipe", "tune") == 2
+    assert "--recipe: unknown name 'tune'; did you mean tuned?" in capsys.readouterr().err
     # the configuration of a backbone is no recipe
     assert run_train("--recipe", "rn50") == 2
-    assert "--recipe: unknown name 'rn50' Known: fast." in capsys.readouterr().err
-    assert run_train("--trainer", "ProKeR", "--recipe", "fast") == 2
     assert "Known: none." in capsys.readouterr().err
-    assert run_train("--trainer", "VTCLP", "--recipe", "fast") == 2
+    assert run_train("--trainer", "VTCLP", "--recipe", "tuned") == 2
     assert "--trainer: unknown name 'VTCLP'; did you mean VTCLIP?" in capsys.readouterr().err
 
 
 def test_in_a_table_a_recipe_is_a_row_of_its_own(
     run_train: RunTrain, tmp_path: Path, capsys: Any
 ) -> None:
-    for name in ("", "fast"):
+    for name in ("", "tuned"):
         folder = tmp_path / name / "seed1"
         recipe = ("--recipe", name) if name else ()
+        run = ("--trainer", "CLIPAdapter", "--output-dir", str(folder), *recipe)
         short = ("DATASET.NUM_SHOTS", "1", "FEATURES.VIEWS", "1")
-        assert run_train("--output-dir", str(folder), *recipe, *short) == 0
-        assert read_result(folder / "result.json").epochs == (20 if name else 50)
+        assert run_train(*run, *short) == 0
+        method = read_result(folder / "result.json").method
+        assert method == ("CLIPAdapter (tuned)" if name else "CLIPAdapter")
     capsys.readouterr()
     parse_test_res.main([str(tmp_path), "--table"])
     rows = capsys.readouterr().out.splitlines()
-    assert sorted(row.split("  ")[0] for row in rows if row.startswith("VTCLIP")) == [
-        "VTCLIP",
-        "VTCLIP (fast)",
+    assert sorted(row.split("  ")[0] for row in rows if row.startswith("CLIP-")) == [
+        "CLIP-Adapter",
+        "CLIP-Adapter (tuned)",
     ]
 
 

@@ -62,7 +62,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     of_method = parser.add_mutually_exclusive_group()
     of_method.add_argument("--config-file", default="", help="configuration of the method")
     of_method.add_argument(
-        "--recipe", default="", help="name of one that comes with the method, such as fast"
+        "--recipe", default="", help="name of one that comes with the method, such as tuned"
     )
     add("--dataset-config-file", default="", help="configuration of the dataset")
     add("--trainer", default="", help="name of the method (default: VTCLIP)")
