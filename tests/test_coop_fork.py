@@ -189,7 +189,8 @@ def test_a_signal_saves_and_is_one_line(
         done = run(fork, "OPTIM.MAX_EPOCH", "5")
     assert done.returncode == 128 + number, done.stderr[-2000:]
     assert done.stderr.splitlines()[-1] == (
-        f"interrupted ({number.name}): saved after epoch 3 of 5; the same command goes on from there"
+        f"interrupted ({number.name}): saved after epoch 3 of 5; the same command goes on from "
+        "there"
     )
     assert "Traceback" not in done.stderr
     assert not (fork / "out" / "result.json").exists()
