@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,46 @@ def test_a_run_ends_as_others_do_whatever_becomes_of_its_output(ending: str, for
         assert done.returncode == 0, done.stderr[-2000:]
     assert read_result(fork / "out" / "result.json").epochs == 1
     assert "Finish training" in (fork / "out" / "log.txt").read_text()
+
+
+SIGNALLED = """
+import os
+import signal
+
+
+def before_epoch(trainer):
+    if trainer.epoch == 3 and "END_BY" in os.environ:
+        os.kill(os.getpid(), int(os.environ["END_BY"]))
+    seed_epoch(trainer)
+
+
+import vtclip.checkpointing
+vtclip.checkpointing.LARGEST_SHARE_OF_COPIES = 1e9
+seed_epoch = trainers.vtclip.VTCLIP.before_epoch
+trainers.vtclip.VTCLIP.before_epoch = before_epoch
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_is_one_line(
+    number: signal.Signals, fork: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (fork / "train.py").read_text().replace("\n\n\ndef", f"\n{SIGNALLED}\n\ndef", 1)
+    (fork / "train.py").write_text(program)
+    with monkeypatch.context() as patch:
+        patch.setenv("END_BY", str(int(number)))
+        done = run(fork, "OPTIM.MAX_EPOCH", "5")
+    assert done.returncode == 128 + number, done.stderr[-2000:]
+    assert done.stderr.splitlines()[-1] == (
+        f"interrupted ({number.name}): saved after epoch 3 of 5; the same command goes on from "
+        "there"
+    )
+    assert "Traceback" not in done.stderr
+    assert not (fork / "out" / "result.json").exists()
+    done = run(fork, "OPTIM.MAX_EPOCH", "5")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "(epoch=3)" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["symlink", "relative"])

@@ -107,6 +107,17 @@ def test_a_signal_that_a_destructor_swallowed_is_raised_later() -> None:
     raise_if_received()  # what one command received does not end the next
 
 
+def test_a_block_within_another_adds_nothing() -> None:
+    with ended_by_signals():
+        with pytest.raises(Interrupted), ended_by_signals():
+            send(signal.SIGTERM)
+        # the same signal, passed on twice
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            raise_if_received()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     assert run_command(lambda: signal.raise_signal(signal.SIGHUP)) == 0

@@ -37,7 +37,7 @@ from vtclip.evaluation import evaluate, temperature_of_run
 from vtclip.feature_provider import FeatureProvider
 from vtclip.features import Features
 from vtclip.features.images import lost_workers_in_one_line
-from vtclip.interruption import raise_if_received
+from vtclip.interruption import ended_by_signals, raise_if_received
 from vtclip.method import MethodFacts
 from vtclip.methods.zero_shot import ensemble_texts
 from vtclip.overlap import describe_overlap, overlap_of_run
@@ -334,7 +334,8 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
                     "to run it again"
                 )
                 return
-            with self.scalars_written(), self.saved_on_the_way_out():
+            # the command line of another project may heed Ctrl-C alone
+            with ended_by_signals(), self.scalars_written(), self.saved_on_the_way_out():
                 super().train(*args)
 
     def before_train(self) -> None:

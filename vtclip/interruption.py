@@ -56,10 +56,12 @@ _received = _Received()
 def ended_by_signals() -> Iterator[None]:
     """Raise :class:`Interrupted` where a signal comes while the block runs, in the main thread.
 
-    Signals that the process was told to ignore stay ignored.
+    Signals that the process was told to ignore stay ignored. A block within another adds nothing.
     """
     global _received
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or any(
+        signal.getsignal(number) is _on_signal for number in SIGNALS
+    ):
         yield
         return
     heeded = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
