@@ -38,7 +38,11 @@ def shortened(text: str, longest: int = 80) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for `name` that is none of the `known` ones, with the nearest of them."""
+    """Return the error for `name` that is none of the `known` ones, with the nearest of them.
+
+    >>> print(unknown_name("--classes", "nobody", ["cat", "dog"]))
+    --classes: unknown name 'nobody'. Known: cat, dog.
+    """
     names = sorted(known)
     by_folded = {n.casefold(): n for n in names}
     nearest = difflib.get_close_matches(name[:80].casefold(), by_folded, n=1, cutoff=0.5)
