@@ -18,7 +18,7 @@ from typing import Any
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from vtclip.errors import UserError
+from vtclip.errors import UserError, reason_of
 
 TEXTS = ("classnames", "backbone", "template")
 # features of floating point hardly shrink when they are compressed; zeros shrink by 1,000
@@ -62,7 +62,7 @@ def read_arrays(path: Path) -> Contents:
     try:
         return read(path)
     except (*_DAMAGE, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable file of features ({error}).") from error
+        raise UserError(f"{path}: not a readable file of features ({reason_of(error)}).") from error
 
 
 def physical_memory() -> int:

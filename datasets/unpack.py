@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from vtclip.errors import UserError
+from vtclip.errors import UserError, reason_of
 from vtclip.screen import progress
 
 from .split import safe_path
@@ -112,12 +112,12 @@ def unpack(archive: Path, folder: Path) -> None:
         zlib.error,
         lzma.LZMAError,
     ) as error:
-        raise BadArchive(f"{archive}: truncated or corrupt ({error}).") from error
+        raise BadArchive(f"{archive}: truncated or corrupt ({reason_of(error)}).") from error
     except RuntimeError as error:
         # encrypted, or an unknown compression
-        raise BadArchive(f"{archive}: cannot be unpacked ({error}).") from error
+        raise BadArchive(f"{archive}: cannot be unpacked ({reason_of(error)}).") from error
     except OSError as error:
         # compressors report spoilt data so too, but it is no error of the system's
         if error.errno is None:
-            raise BadArchive(f"{archive}: truncated or corrupt ({error}).") from error
+            raise BadArchive(f"{archive}: truncated or corrupt ({reason_of(error)}).") from error
         raise UserError(f"{archive}: cannot be unpacked ({error.strerror or error}).") from error

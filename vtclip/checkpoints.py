@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vtclip.config.keys import MANY
-from vtclip.errors import UserError, shortened
+from vtclip.errors import UserError, reason_of, shortened
 from vtclip.files import set_aside, write_text
 from vtclip.screen import say
 from vtclip.torch_files import UnreadableFile, load_on_cpu, save_atomically
@@ -64,8 +64,8 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnreadableFile as error:
         raise DamagedCheckpoint(
-            f"{path}: not a checkpoint of this project, or truncated ({error}); train the seed "
-            "again."
+            f"{path}: not a checkpoint of this project, or truncated ({reason_of(error)}); train "
+            "the seed again."
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise DamagedCheckpoint(f"{path}: not a checkpoint (lacks state_dict).")

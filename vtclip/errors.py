@@ -37,6 +37,11 @@ def shortened(text: str, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
+def reason_of(error: BaseException) -> str:
+    """Return what a library says of a file, cut: some quote the bytes of the file whole."""
+    return shortened(str(error), 200)
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for `name` that is none of the `known` ones, with the nearest of them.
 

@@ -178,6 +178,17 @@ def test_contents_that_cannot_be_right(content, message, build):
         build(content, shots=2)
 
 
+def test_the_bytes_of_a_damaged_file_are_not_shown(tmp_path, make_cfg):
+    path = tmp_path / "bank.npz"
+    np.savez(path, classnames=np.array(NAMES), **arrays())
+    content = path.read_bytes()
+    # the first entry's own header says that its name has 32767 bytes
+    path.write_bytes(content[:26] + b"\xff\x7f" + content[28:].ljust(40_000, b"\xff"))
+    with pytest.raises(UserError, match="not a readable file of features") as caught:
+        FeatureBank(make_cfg("/nowhere", 2, FEATURE_BANK=str(path)))
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize(("scale", "said"), [(4.6052, True), (0.07, True), (10.0, False)])
 def test_a_scale_that_may_be_a_logarithm_is_pointed_out(scale, said, build, capsys):
     dataset = build(changed(logit_scale=np.array(scale)))

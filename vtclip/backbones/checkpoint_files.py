@@ -18,7 +18,7 @@ from vtclip.backbones.torchscript_archive import (
     is_zip,
     read_torchscript,
 )
-from vtclip.errors import UserError
+from vtclip.errors import UserError, reason_of
 from vtclip.screen import say
 from vtclip.torch_files import UnreadableFile, load_on_cpu, unpacked_limit
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> Any:
     except UnreadableFile as error:
         raise UserError(
             f"{path}: neither a TorchScript archive, a safetensors file nor a state dict, or it is "
-            f"truncated ({error}); fetch it again."
+            f"truncated ({reason_of(error)}); fetch it again."
         ) from error
 
 

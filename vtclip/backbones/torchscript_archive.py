@@ -28,7 +28,7 @@ from vtclip.backbones.restricted_pickle import (
     TensorRecord,
     read_pickle,
 )
-from vtclip.errors import UserError
+from vtclip.errors import UserError, reason_of
 from vtclip.torch_files import unpacked_limit
 
 # archives of OpenAI's largest model stay below a tenth of these
@@ -72,7 +72,9 @@ def check_zip(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as file:
             entries = file.infolist()
     except ZIP_ERRORS as error:
-        raise UserError(f"{path}: a damaged zip file ({error}); fetch it again.") from error
+        raise UserError(
+            f"{path}: a damaged zip file ({reason_of(error)}); fetch it again."
+        ) from error
     names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
         raise UserError(f"{path}: a zip file with two entries of one name; it is not read.")
@@ -115,7 +117,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     except MalformedPickle as error:
         raise UserError(f"{path}: a TorchScript archive that is not read: {error}.") from error
     except ZIP_ERRORS as error:
-        raise UserError(f"{path}: a damaged TorchScript archive ({error}).") from error
+        raise UserError(f"{path}: a damaged TorchScript archive ({reason_of(error)}).") from error
 
 
 class _Archive:
