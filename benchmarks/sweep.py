@@ -44,7 +44,14 @@ def cost_of(command: Sequence[str], folder: Path) -> Cost:
         UserError: it fails.
     """
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHON": sys.executable,
+        # of its own: images that another program encodes meanwhile, in other batches, may replace
+        # features by some that differ in the last digit
+        "VTCLIP_CACHE": str(folder.parent / "cache"),
+    }
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
