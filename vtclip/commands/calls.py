@@ -14,6 +14,7 @@ SCRIPTS = {
     "predict": "predict.py",
     "report": "report.py",
     "export": "export.py",
+    "sweep": "sweep.py",
     "tables": "parse_test_res.py",
 }
 MODULES = {"datasets": "datasets", "features": "vtclip.features"}

@@ -29,6 +29,7 @@ class Subcommand:
 SUBCOMMANDS = {
     "train": Subcommand("train", "train and test a method"),
     "eval": Subcommand("train", "evaluate what `vtclip train` trained", ("--eval-only",)),
+    "sweep": Subcommand("sweep", "many methods, datasets, shots and seeds"),
     "predict": Subcommand("predict", "classify images with a finished run"),
     "report": Subcommand("report", "pictures and a page of finished runs"),
     "tables": Subcommand("tables", "mean over seeds, and benchmark tables of many runs"),

@@ -22,13 +22,13 @@ class Sweep:
     Args:
         runs: those of this sweep.
         record: where it is kept.
-        script: train.py, as people call it.
+        call: the words of a shell that call train.py.
     """
 
-    def __init__(self, runs: Sequence[PlannedRun], record: SweepRecord, script: str) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], record: SweepRecord, call: str) -> None:
         self._planned = {str(run.folder): run for run in runs}
         self._record = record
-        self._script = script
+        self._call = call
         self._is_written = True
         earlier = {one.folder: one for one in record.known()}
         self.runs = {
@@ -44,7 +44,7 @@ class Sweep:
             shots=run.shots,
             seed=run.seed,
             digest=run.digest,
-            command=f"python {shlex.quote(self._script)} {shlex.join(run.arguments)}",
+            command=f"{self._call} {shlex.join(run.arguments)}",
         )
         if not has_result(run):
             return planned

@@ -204,7 +204,7 @@ class LocalEngine:
     workers: int
     resources: Resources
     folder: Path
-    command: str = "train"
+    command: str = "vtclip.commands.train"
     devices: Sequence[str] = ()
 
     def carry_out(self, tasks: Sequence[Task], is_done: Callable[[Task], bool]) -> Iterator[Event]:

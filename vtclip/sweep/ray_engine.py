@@ -39,11 +39,13 @@ class Actor:
     """
 
     def __init__(self, folder: str, command: str, here: str) -> None:
+        from vtclip.checkout import put_first
         from vtclip.sweep.between_runs import shared
 
         os.chdir(here)
         if folder not in sys.path:
             sys.path.insert(0, folder)
+        put_first()
         self._command: Any = importlib.import_module(command)
         self._shared = ExitStack()
         self._shared.enter_context(shared())
@@ -103,7 +105,7 @@ class RayEngine:
     resources: Resources
     folder: Path
     at_most: int = 0
-    command: str = "train"
+    command: str = "vtclip.commands.train"
     _failed_starts: int = 0
 
     def capacity(self) -> int:

@@ -107,8 +107,10 @@ def _receive(tasks: queue.SimpleQueue[str]) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Serve with the module of train.py's functions that the argument names."""
+    from vtclip.checkout import put_first
     from vtclip.sweep.between_runs import shared
 
+    put_first()
     command: Any = import_module(argv[0])
     with shared():
         return run_command(lambda: serve(command))
