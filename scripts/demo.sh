@@ -3,7 +3,5 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ROOT"
 
-# one run at a time with all cores, as by train.py: another number of threads adds in another order
-attended "$PYTHON" sweep.py --methods ZeroshotCLIP,VTCLIP --datasets digits --backbone tiny \
-    --workers 1 > /dev/null
+attended "$PYTHON" sweep.py --methods ZeroshotCLIP,VTCLIP --datasets digits --backbone tiny > /dev/null
 "$PYTHON" parse_test_res.py output/digits --table --rows shots --columns seeds,seconds,parameters
