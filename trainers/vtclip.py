@@ -111,13 +111,15 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of :meth:`logits` and them, at the peak of MAX_PAIRS."""
+        # CLIP's own logits stay in fp32
+        offset = self.offset(features)
         with self._precision():
             return self.head.cross_entropy(
                 self.text_features,
                 *self._tokens(features),
                 label,
                 self.scale * (1 - self._clip_weight()),
-                offset=self.offset(features),
+                offset=offset,
                 max_pairs=self.options.MAX_PAIRS,
             )
 
