@@ -10,21 +10,10 @@ from typing import Any
 
 from vtclip.config import read_file
 from vtclip.errors import UserError, shortened, unknown_name
+from vtclip.tables.names import BENCHMARK
 
 # CoOp's eleven (arXiv 2109.01134, section 4), by the names of their configurations
-ELEVEN = (
-    "imagenet",
-    "caltech101",
-    "oxford_pets",
-    "stanford_cars",
-    "oxford_flowers",
-    "food101",
-    "fgvc_aircraft",
-    "sun397",
-    "dtd",
-    "eurosat",
-    "ucf101",
-)
+ELEVEN = tuple(BENCHMARK.values())
 KEYS = ("METHODS", "DATASETS", "SHOTS", "SEEDS", "BACKBONE", "ROOT", "PLUGINS", "SET")
 MANY = 10_000
 
