@@ -121,3 +121,9 @@ def test_a_row_of_one_seed_says_so() -> None:
 
 def test_spread_is_that_of_a_population() -> None:
     assert spread([10.0, 12.0, 14.0]) == "12.0 ± 1.6"
+
+
+def test_the_page_has_the_recorded_table() -> None:
+    recorded = json.loads((ROOT / "benchmarks/results/pointing.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "pointing.md").read_text(encoding="utf-8")
+    assert table(recorded["results"]) in page
