@@ -43,10 +43,12 @@ class CLIPAdapter(FrozenCLIPTrainer):
         g = features.global_features
         return self._match(g, self.head(g), ratio)
 
-    def search(self) -> Search | None:
-        """Choose the ratio where SEARCH_RATIO asks for it."""
-        if not self.options.SEARCH_RATIO:
-            return None
+    def chooses_on_val(self) -> bool:
+        """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
+        return bool(self.options.SEARCH_RATIO)
+
+    def search(self) -> Search:
+        """Choose the ratio."""
         features, labels = self.features("val")
         g = features.global_features
         adapted = self.head(g)

@@ -72,10 +72,12 @@ class P0(MapTrainer):
             total = total + F.cross_entropy(logits, label) + lam * weight.square().sum()
         return total, scores[0]
 
-    def search(self) -> Search | None:
+    def chooses_on_val(self) -> bool:
+        """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
+        return bool(self.options.SEARCH)
+
+    def search(self) -> Search:
         """Choose a candidate; its "rate" and "lam" stand at its place in their lists."""
-        if not self.options.SEARCH:
-            return None
         features, labels = self.features("val")
         parts, lams = zip(*self.candidates(), strict=True)
         found = grid_search(

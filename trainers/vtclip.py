@@ -128,10 +128,12 @@ class VTCLIP(FrozenCLIPTrainer):
         weight = self._clip_weight()
         return weight * self.zero_shot_logits(features) if weight else None
 
+    def chooses_on_val(self) -> bool:
+        """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
+        return bool(self.options.SEARCH_WEIGHT)
+
     def search(self) -> Search | None:
-        """Choose the weight on CLIP's own logits, where TRAINER.VTCLIP.SEARCH_WEIGHT is True."""
-        if not self.options.SEARCH_WEIGHT:
-            return None
+        """Choose the weight on CLIP's own logits."""
         guided, labels = self.scores("val", self.guided_logits)
         zero_shot, _ = self.scores("val", self.zero_shot_logits)
         return grid_search(

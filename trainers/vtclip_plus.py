@@ -72,6 +72,10 @@ class VTCLIPPlus(ProKeR, VTCLIP):
         weight = self.selected_params.get("correction_weight", FIRST_WEIGHT)
         return VTCLIP.logits(self, features) + weight * self.correction_logits(features)
 
+    def chooses_on_val(self) -> bool:
+        """Return True, for the correction is chosen so."""
+        return True
+
     def search(self) -> Search | None:
         """Choose the weights of the parts; the search names all that was chosen."""
         first = self.kernel_search

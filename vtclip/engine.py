@@ -129,6 +129,10 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         logits = self.logits(features)
         return F.cross_entropy(logits, label), logits
 
+    def chooses_on_val(self) -> bool:
+        """Return whether `fit` or `search` chooses on validation images, which a run then needs."""
+        return type(self).search is not FrozenCLIPTrainer.search
+
     def search(self) -> Search | None:
         """Choose hyper-parameters on validation, after training; None where there are none."""
         return None
@@ -342,7 +346,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         """Resume where there is something to resume, then build the training loader or fit."""
         if self.head is not None:
             self.data.require("train")
-        if self.cfg.TEST.FINAL_MODEL == "best_val":
+        if self.cfg.TEST.FINAL_MODEL == "best_val" or self.chooses_on_val():
             self.data.require("val")
             self._require_apart("val")
         super().before_train()
@@ -454,7 +458,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
 
     def _search(self) -> None:
         """Search hyper-parameters, unless an evaluated run has chosen them before."""
-        if self.search_result is not None:
+        if self.search_result is not None or not self.chooses_on_val():
             return
         with self.stopwatch("search"), self._threads_for_shots():
             self.search_result = self.search()

@@ -33,6 +33,9 @@ CHOOSERS = [
     ["GDA"],
     ["P0"],
     ["LPPlusPlus"],
+    ["ProKeR"],
+    ["VTCLIPPlus"],
+    ["CLIPAdapter", "TRAINER.CLIPADAPTER.SEARCH_RATIO", "True"],
     ["VTCLIP", "TRAINER.VTCLIP.SEARCH_WEIGHT", "True"],
     ["VTCLIP", "TEST.FINAL_MODEL", "best_val"],
 ]
@@ -46,7 +49,8 @@ def test_nothing_is_chosen_on_test_images(
     assert run_train(*arguments) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "of val in test too" in last and "choose on the test" in last
-    assert not (tmp_path / "run" / "result.json").exists()
+    # it is refused before anything is fitted or trained
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_result_says_what_the_lists_share(
