@@ -66,7 +66,7 @@ from vtclip.scalars import Scalars
 from vtclip.schedule import build_scheduler, fused
 from vtclip.screen import epochs_progress, say, warn
 from vtclip.stopwatch import Stopwatch
-from vtclip.threads import ThreadsByWork, is_small, one_thread_if
+from vtclip.threads import is_small, one_thread_if
 
 # features that were normalised in half precision
 UNIT_TOLERANCE = 0.01
@@ -301,7 +301,6 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         self.fitted: dict[str, Tensor] = {}
         self.recalled_temperature: Temperature | None = None
         self.evaluated = ""
-        self.training_threads = ThreadsByWork()
         self.fits = type(self).fit is not FrozenCLIPTrainer.fit
         self._trains = False
         # the head starts alike whatever was drawn, cached or downloaded before
@@ -379,7 +378,7 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
             UserError: the loss is not finite.
         """
         raise_if_received()
-        with self.training_threads():
+        with self._threads_of_a_step(len(batch["label"])):
             return self._step(*self.parse_batch_train(batch))
 
     def _step(self, features: Features, label: Tensor) -> dict[str, float]:
@@ -468,6 +467,16 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         print(f"Chosen on val: {self.selected_params}")
 
     # ---- small parts
+
+    def _threads_of_a_step(self, images: int) -> AbstractContextManager[None]:
+        """Return one thread where a step is small, however often each parameter is used, else all.
+
+        Nothing is counted here: a step that is watched by PyTorch's dispatch adds up in another
+        order, and a resumed run would differ from an unbroken one.
+        """
+        # a backward pass has twice the products of the forward pass
+        products = 3 * images * self.num_classes * self.trainable_parameters
+        return one_thread_if(self.provider.is_light and is_small(products))
 
     def _threads_for_shots(self) -> AbstractContextManager[None]:
         """Return one thread where the product of training images and texts is small, else all."""

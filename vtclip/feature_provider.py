@@ -39,6 +39,7 @@ class FeatureProvider(Protocol):
         embed_dim: D.
         backbone_dim: C of spatial features before the joint space.
         precision: arithmetic of the backbone, "fp32", "bf16" or "fp16".
+        is_light: whether no large backbone can take part in a training step.
     """
 
     backbone_name: str
@@ -47,6 +48,7 @@ class FeatureProvider(Protocol):
     scale: float
     embed_dim: int
     backbone_dim: int
+    is_light: bool
 
     def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """Return the text features [P, K, D] of P templates, of the length they are encoded at."""
@@ -88,6 +90,7 @@ class ImageProvider:
         self.scale = float(backbone.logit_scale)
         self.embed_dim = backbone.embed_dim
         self.backbone_dim = backbone.backbone_dim
+        self.is_light = backbone.is_light
         self.precision: str = self.encoding.precision
 
     @torch.no_grad()
@@ -157,6 +160,7 @@ class BankProvider:
         self.scale = float(self.bank.logit_scale)
         self.embed_dim: int = self.bank.text.shape[1]
         spatial = self.bank.test.spatial_features
+        self.is_light = True
         self.backbone_dim: int = self.embed_dim if spatial is None else spatial.shape[2]
         # whatever they were computed in, they are float32 in the file
         self.precision: str = "fp32"
@@ -198,6 +202,7 @@ class AbsentBackbone:
     embed_dim: int
     backbone_dim: int
     precision: str = "fp32"
+    is_light: bool = True
 
     def encode_texts(self, templates: Sequence[str], classnames: Sequence[str]) -> Tensor:
         """Refuse.

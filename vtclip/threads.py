@@ -47,7 +47,9 @@ def one_thread_if(small: bool) -> Iterator[None]:
 class ThreadsByWork:
     """Gives steps that are alike one thread or all, by the multiplications of the first of them.
 
-    The first step has one thread, so that its figures do not depend on their number either.
+    The first step has one thread, so that its figures do not depend on their number either. For
+    scores alone: PyTorch's dispatch, by which the first step is counted, may move the last digit,
+    so a training that is resumed would differ from an unbroken one.
 
     Attributes:
         multiplications: of the matrix products of the first step; None before it.
