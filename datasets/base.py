@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,6 +98,10 @@ class ImageDataset(DatasetBase):
         self.comparable = lists.comparable
         self.test_only = not lists.train
 
+        # CoOp's lists, whatever was imported since the seed was set: the package rich, which others
+        # import, draws on `random`
+        if cfg.SEED >= 0:
+            random.seed(cfg.SEED)
         train, val = self.few_shots(lists, cfg.DATASET.NUM_SHOTS)
         reference = train or lists.test
         labels = kept_labels(

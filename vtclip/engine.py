@@ -11,6 +11,7 @@ current PyTorch has broken (warm-up schedulers, reading of checkpoints).
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -264,6 +265,9 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
 
     def build_data_loader(self) -> None:
         """Build Dassl's data manager; take note of classes and of the few-shot lists."""
+        # the datasets of a CoOp fork draw their lists on it; see ImageDataset for why
+        if self.cfg.SEED >= 0:
+            random.seed(self.cfg.SEED)
         # batches of features take the place of Dassl's batches of pixels, so its loaders need no
         # transform, and print none that is not in use
         self.dm = DataManager(self.cfg, custom_tfm_train=_as_it_is, custom_tfm_test=_as_it_is)

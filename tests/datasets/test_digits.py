@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import random
 
 import numpy as np
 import pytest
@@ -80,3 +81,13 @@ def test_a_picture_that_was_removed_is_named(tmp_path, make_cfg):
     (tmp_path / "digits" / path.split("digits/")[-1]).unlink()
     with pytest.raises(UserError, match=r"\.png: missing.*remove .*digits, it is written again"):
         Digits(cfg)
+
+
+def test_the_first_run_has_the_lists_of_the_next(root, make_cfg, monkeypatch):
+    cfg = make_cfg(root, 1)
+    cfg.SEED = 1
+    expected = [item.impath for item in Digits(cfg).train_x]
+    # what is imported to write the images may draw on the global generator
+    monkeypatch.setattr(digits, "write_images", lambda folder: random.getrandbits(24))
+    assert [item.impath for item in Digits(cfg).train_x] == expected
+    assert expected[0].endswith("digits/images/zero/0328.png")
