@@ -148,11 +148,13 @@ class RayEngine:
         memory = {"memory": memory_bytes} if memory_bytes else {}
         path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         threads = os.environ.get("OMP_NUM_THREADS", str(self.resources.cpus))
+        # where data and caches are; a worker has the variables of its node else
+        own = {k: v for k, v in os.environ.items() if k == "DATA" or k.startswith("VTCLIP_")}
         remote = self.ray.remote(Actor).options(
             num_cpus=self.resources.cpus,
             num_gpus=self._gpus(),
             max_restarts=0,
-            runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": threads}},
+            runtime_env={"env_vars": {**own, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}},
             **memory,
         )
         actor = remote.remote(str(self.folder), self.command, str(Path.cwd()))

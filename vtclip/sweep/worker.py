@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-from vtclip.errors import run_command
+from vtclip.errors import UserError, run_command
 from vtclip.run_folder import FolderInUse
 from vtclip.sweep.engines import Outcome, State
 
@@ -63,6 +63,12 @@ def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]
         except FolderInUse:
             is_busy = True
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                "no memory is left for the run; let fewer run side by side (--workers, --memory)."
+            ) from error
 
     started = time.perf_counter()
     with afresh():
@@ -71,6 +77,19 @@ def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]
         sys.exit(code)
     state: State = "done" if code == 0 else "busy" if is_busy else "failed"
     return Outcome(state, time.perf_counter() - started, images=images)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory is used up, of the machine or of a GPU.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    import torch
+
+    # on a CPU torch says so in words alone
+    in_words = "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or in_words
 
 
 def serve(command: CommandLine) -> None:
