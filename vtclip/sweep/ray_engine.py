@@ -54,7 +54,9 @@ class Actor:
         """Return the name of the machine."""
         return socket.gethostname()
 
-    def carry_out(self, kind: str, arguments: Sequence[Sequence[str]]) -> Outcome:
+    def carry_out(
+        self, kind: str, arguments: Sequence[Sequence[str]], part: tuple[int, int]
+    ) -> Outcome:
         """Carry a task out (see :func:`vtclip.sweep.worker.carry_out`)."""
         from vtclip.sweep.worker import carry_out
 
@@ -64,7 +66,7 @@ class Actor:
             redirect_stdout(nowhere),
             redirect_stderr(errors),
         ):
-            outcome = carry_out(self._command, kind, arguments)
+            outcome = carry_out(self._command, kind, arguments, part)
         lines = () if outcome.state == "done" else last_lines(errors.getvalue())
         return replace(outcome, lines=lines)
 
@@ -165,7 +167,7 @@ class RayEngine:
         task = waiting.take(place.last_group, others)
         if task is not None:
             place.task, place.last_group, place.started = task, task.group, time.monotonic()
-            place.answer = place.actor.carry_out.remote(task.kind, task.arguments)
+            place.answer = place.actor.carry_out.remote(task.kind, task.arguments, task.part)
             yield Event(task)
 
     def _hear(self, places: list[_Place], waiting: TaskQueue) -> Iterator[Event]:
