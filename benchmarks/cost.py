@@ -32,7 +32,7 @@ from vtclip.sweep.record import RunRecord, SweepRecord
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("ZeroshotCLIP", "TipAdapterF", "VTCLIP")
-EPOCHS, VIEWS = 20, 1
+EPOCHS, VIEWS = 10, 1
 # test images and classes (datasets/*.py have the numbers of every part)
 ELEVEN = {
     "imagenet": (50_000, 1000),
@@ -108,12 +108,13 @@ def measured(record: RunRecord) -> float:
 
 def compare_with_sweep(place: Path, weights: Path) -> CostModel:
     """Fit on a sweep of few shots, and print prediction and measurement of one of many."""
-    small, middle, large = (write_photos(place / f"k{count}", count, 40) for count in (8, 24, 60))
-    for datasets, backbone in (((small, middle), "tiny"), ((small,), str(weights))):
-        run_sweep(place, "cache", *common_words(datasets, "1,4", "1-2", backbone))
+    small, middle, large = (write_photos(place / f"k{count}", count, 24) for count in (8, 24, 40))
+    few = write_photos(place / "few", 8, 12)
+    for datasets, backbone in (((small, middle), "tiny"), ((few,), str(weights))):
+        run_sweep(place, "cache", *common_words(datasets, "1,4", "1", backbone))
     known = SweepRecord(place / "output" / "sweep.json").known()
     model = fit_costs(known)
-    words = common_words((middle, large), "8,16", "1-2", "tiny")
+    words = common_words((middle, large), "2,8", "1", "tiny")
     wall = run_sweep(place, "cache", *words, "--record", "second.json")
     second = SweepRecord(place / "second.json").known()
     runs = [one for one in second if one.method]
@@ -129,9 +130,7 @@ def compare_with_sweep(place: Path, weights: Path) -> CostModel:
     rows.append(
         (f"encoding, {images:.0f} images", "", f"{law:.1f}", f"{seen:.1f}", f"{law / seen:.2f}")
     )
-    print(
-        f"fitted on {sum(one.method != '' for one in known)} runs; the other took {wall:.0f} s"
-    )
+    print(f"fitted on {sum(one.method != '' for one in known)} runs; the other took {wall:.0f} s")
     print(tabulate(rows, ("", "runs", "predicted s", "measured s", "ratio"), disable_numparse=True))
     return model
 
@@ -142,7 +141,7 @@ def compare_processes(place: Path, weights: Path, rounds: int) -> None:
     Raises:
         UserError: the caches differ.
     """
-    photos = write_photos(place / "many", 10, 48)
+    photos = write_photos(place / "many", 10, 20)
     walls: dict[int, list[float]] = {1: [], 2: []}
     for number in range(rounds):
         caches = {}
