@@ -150,6 +150,8 @@ def _dataset_files(names: Sequence[str], configs: Path) -> list[Path]:
 
 def _runs_of(options: SweepOptions, method: str, dataset: Path, configs: Path) -> list[PlannedRun]:
     is_file = method.endswith((".yaml", ".yml"))
+    if not is_file and method not in registered_methods():
+        raise unknown_name("--methods", method, registered_methods())
     base = ["--config-file" if is_file else "--trainer", method]
     here = Path.cwd()
     shown = dataset.relative_to(here) if dataset.is_relative_to(here) else dataset
