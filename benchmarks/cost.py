@@ -11,6 +11,7 @@ RN50's size has random weights: neither changes what they cost.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -54,7 +55,7 @@ FASTER, BENCHMARK_EPOCHS, BENCHMARK_VIEWS = 100.0, 20, 10
 
 def write_photos(folder: Path, classes: int, per_class: int) -> Path:
     """Write a folder of classes of noise; return the configuration file of the dataset."""
-    drawn = np.random.default_rng(classes)
+    drawn = np.random.default_rng((classes, per_class))
     for number in range(classes):
         place = folder / f"class_{number:03d}"
         place.mkdir(parents=True)
@@ -141,31 +142,62 @@ def compare_processes(place: Path, weights: Path, rounds: int) -> None:
     Raises:
         UserError: the caches differ.
     """
-    photos = write_photos(place / "many", 10, 20)
-    walls: dict[int, list[float]] = {1: [], 2: []}
+    # two batches of 100 of the test
+    photos = write_photos(place / "many" / "test", 4, 50).with_name("test")
+    write_photos(place / "many" / "train", 4, 2)
+    config = place / "many.yaml"
+    config.write_text(f'DATASET:\n  NAME: "ImageFolder"\n  ROOT: "{photos.parent}"\n')
+    seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(rounds):
-        caches = {}
-        for workers in walls:
-            name = f"{workers}-{number}"
-            words = [
-                *("--methods", "ZeroshotCLIP,CALIP", "--datasets", str(photos), "--shots", "1"),
-                *("--seeds", "1", "--backbone", str(weights), "--workers", str(workers)),
-                *("--record", f"record-{name}.json"),
-            ]
-            folder = place / name
-            folder.mkdir()
-            run_sweep(folder, "cache", *words)
-            found = SweepRecord(folder / f"record-{name}.json").known()
-            walls[workers].append(max(one.measures.get("encode_seconds", 0.0) for one in found))
-            caches[workers] = features_in(folder / "cache")
-        one, two = caches.values()
+        caches = []
+        for count in seconds:
+            cache = place / f"cache-{count}-{number}"
+            seconds[count].append(seconds_in_parts(cache, config, weights, count))
+            caches.append(features_in(cache))
+        one, two = caches
         if one.keys() != two.keys() or any(not one[key].equal(two[key]) for key in one):
             raise UserError("two processes: other features than one process makes.")
-    first, second = (statistics.median(walls[count]) for count in walls)
+    first, second = (statistics.median(seconds[count]) for count in seconds)
     print(
         f"encoding {len(one)} images, RN50's size: {first:.1f} s by one process, {second:.1f} s by "
-        f"two ({first / second:.2f} times), medians of {rounds}; equal features"
+        f"two ({first / second:.2f} times), medians of {rounds}; equal features",
+        flush=True,
     )
+
+
+PART = """
+import json, sys
+from vtclip.commands import train
+from vtclip.sweep.encoding import encode
+run = train.parse_args(sys.argv[3:])
+print(json.dumps(encode(train.plan_of, [run], (int(sys.argv[1]), int(sys.argv[2])))))
+"""
+
+
+def seconds_in_parts(cache: Path, config: Path, weights: Path, count: int) -> float:
+    """Encode a test by so many processes of one thread; return the seconds of the slowest.
+
+    Raises:
+        UserError: one of them fails.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "VTCLIP_CACHE": str(cache)}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    words = ["--trainer", "ZeroshotCLIP", "--dataset-config-file", str(config)]
+    words += ["--backbone", str(weights), "--shots", "1", "--seed", "1"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PART, str(number), str(count), *words],
+            cwd=cache.parent,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    answers = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise UserError("a process that encodes failed.")
+    return max(json.loads(text.splitlines()[-1])["encode_seconds"] for text in answers)
 
 
 def features_in(root: Path) -> dict[bytes, torch.Tensor]:
