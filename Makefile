@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# of setup.py; `make EXTRAS=dev` leaves out what other models and export.py --onnx need
-EXTRAS ?= dev,onnx,open-clip,hf
+# of setup.py; `make EXTRAS=dev` leaves out what other models, export.py --onnx and Ray need
+EXTRAS ?= dev,onnx,open-clip,hf,sweep
 READY = $(VENV)/.vtclip-ready
 
 .PHONY: setup demo test test-upstream fuzz faults lint type-check format bench docs dist clean

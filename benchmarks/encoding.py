@@ -58,13 +58,18 @@ class Arm:
         self.cpu_seconds.append(time.process_time() - cpu_start)
 
 
-def random_backbone() -> Backbone:
-    """Return a CLIP of RN50's size with random weights."""
+def random_weights() -> dict[str, Tensor]:
+    """Return random weights of a CLIP of RN50's size."""
     from vtclip.backbones.clip_package import CLIP
 
     torch.manual_seed(0)
     model = CLIP(1024, SIZE, (3, 4, 6, 3), 64, None, 77, 49408, 512, 8, 12)
-    return OpenAIBackbone("RN50 with random weights", model.state_dict())
+    return dict(model.state_dict())
+
+
+def random_backbone() -> Backbone:
+    """Return a CLIP of RN50's size with random weights."""
+    return OpenAIBackbone("RN50 with random weights", random_weights())
 
 
 def plain_arm(

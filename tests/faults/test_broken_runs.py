@@ -6,13 +6,14 @@ kills alone.
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ class Runs:
         started = time.monotonic()
         assert self.end(self.start(self.whole)) == (0, "")
         self.seconds = time.monotonic() - started
+
+    def with_cache(self, cache: Path) -> Runs:
+        """Return the same with another feature cache."""
+        other = copy.copy(self)
+        other.environment = {**self.environment, "VTCLIP_CACHE": str(cache)}
+        return other
 
     def start(self, folder: Path, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -119,6 +126,40 @@ def test_a_killed_run_goes_on_to_equal_numbers(runs: Runs, tmp_path: Path) -> No
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_kills_at_random_moments(seed: int, runs: Runs, tmp_path: Path) -> None:
     break_and_resume(runs, tmp_path, seed, [signal.SIGKILL], 3)
+
+
+# what tells that a run is at a part, in the order of the parts, and the longest wait from there
+SIGNS: dict[str, tuple[Callable[[Path, Path], bool], float]] = {
+    "start": (lambda folder, cache: True, 2.0),
+    "encoding": (lambda folder, cache: any(cache.glob("*.lock")), 0.5),
+    "training": (lambda folder, cache: any(folder.glob("head/*")), 0.3),
+    "test": (lambda folder, cache: (folder / "head" / f"model.pth.tar-{EPOCHS}").exists(), 0.1),
+    "writing": (lambda folder, cache: any(folder.glob("*predictions*")), 0.0),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kill_in_every_part_of_a_run(seed: int, runs: Runs, tmp_path: Path) -> None:
+    """20 kills: a run is killed in each part, goes on, and is killed in the next."""
+    drawn = random.Random(seed)
+    # of its own, and empty: the first run encodes
+    cache, folder = tmp_path / "cache", tmp_path / "run"
+    runs = runs.with_cache(cache)
+    codes = {}
+    for part, (sign, longest) in SIGNS.items():
+        process = runs.start(folder)
+        while process.poll() is None and not sign(folder, cache):
+            time.sleep(0.001)
+        time.sleep(drawn.uniform(0, longest))
+        process.kill()
+        codes[part], errors = runs.end(process)
+        assert "Traceback" not in errors, errors
+    # the last parts are so short that the run may be done before the kill
+    assert {codes[part] for part in ("start", "encoding", "training")} == {-signal.SIGKILL}, codes
+    assert set(codes.values()) <= {-signal.SIGKILL, 0}, codes
+    assert runs.end(runs.start(folder)) == (0, "")
+    runs.require_equal(folder)
 
 
 @pytest.mark.faults

@@ -34,6 +34,15 @@ def run(arguments: SimpleNamespace) -> None:
         # as code does that never looks at signals
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         time.sleep(600)
+    elif what == "no-memory":
+        bytearray(1 << 60)
+    elif what == "eat":
+        eaten = []
+        while len(eaten) < 40:
+            # pages that are written to, 100 MB at a time
+            eaten.append(b"x" * 100_000_000)
+            time.sleep(0.05)
+        time.sleep(600)
     elif what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "die-once":

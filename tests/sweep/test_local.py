@@ -46,7 +46,7 @@ def engine_of(resources: Resources, workers: int = 1) -> LocalEngine:
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="the system has no /proc")
 def test_faults_end_their_run_and_no_other(place: Path) -> None:
-    names = ("good", "refuse", "die-once", "die", "break", "hang", "last")
+    names = ("good", "refuse", "die-once", "die", "break", "hang", "no-memory", "last")
     engine = engine_of(Resources(cpus=3, timeout=2.0, retries=1), workers=2)
     outcomes = carry_out(engine, *(task(name, place) for name in names))
     assert {name: outcome.state for name, outcome in outcomes.items()} == {
@@ -56,6 +56,7 @@ def test_faults_end_their_run_and_no_other(place: Path) -> None:
         "die": "died",
         "break": "failed",
         "hang": "timeout",
+        "no-memory": "failed",
         "last": "done",
     }
     attempts = {name: outcome.attempts for name, outcome in outcomes.items()}
@@ -63,6 +64,9 @@ def test_faults_end_their_run_and_no_other(place: Path) -> None:
     assert outcomes["refuse"].lines == ("a line before", "error: DATASET.ROOT: nothing there.")
     assert outcomes["die"].lines[-1] == "the process was killed (SIGKILL)"
     assert outcomes["break"].lines[-1] == "ZeroDivisionError: a bug"
+    assert outcomes["no-memory"].lines == (
+        "error: no memory is left for the run; let fewer run side by side (--workers, --memory).",
+    )
     assert outcomes["hang"].lines[-1] == "ended after 2 s (--timeout)"
     started = [line.split() for line in (place / "started.txt").read_text().splitlines()]
     assert {threads for _, threads, _ in started} == {"3"}

@@ -147,3 +147,9 @@ def test_a_wrong_file_is_one_line(text: str, reason: str, tmp_path: Path) -> Non
 def test_wrong_names_are_one_line(options: SweepOptions, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         plan_sweep(options, CONFIGS)
+
+
+def test_an_unknown_method_is_named_as_the_sweep_names_it() -> None:
+    options = SweepOptions(methods=("GDDA",), datasets=("digits",))
+    with pytest.raises(UserError, match=r"--methods: .*'GDDA'; did you mean GDA\?"):
+        plan_sweep(options, CONFIGS)

@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import sweep
-from vtclip.results import read_result
 
 from ..conftest import ROOT
+from .conftest import SmallDisk
+from .place import DIGITS, SMALL, VIEWS, Place
 
-# seconds, memory and what was imported are those of a process
-OF_PROCESS = {"seconds", "peak_memory_mib", "versions", "dataset_root"}
-SMALL = ("--methods", "ZeroshotCLIP,GDA", "--shots", "1", "--seeds", "1-2", "--backbone", "tiny")
-VIEWS = ("FEATURES.VIEWS", "2")
 ROUNDS = int(os.environ.get("VTCLIP_FAULTS") or 3)
-
-
-class Place:
-    """A folder to run commands in, with the cache that all of them share."""
-
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.environment = {**os.environ, "VTCLIP_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-        self.environment.pop("DATA", None)
-
-    def start(self, script: str, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / script), *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, script: str, *words: str) -> tuple[int, str, str]:
-        process = self.start(script, *words)
-        output, errors = process.communicate(timeout=600)
-        return process.returncode, output, errors
-
-    def results(self) -> dict[str, dict[str, Any]]:
-        """Return what must be equal of all results, by folder, with the predictions."""
-        found = {}
-        for path in sorted(self.folder.glob("output/**/result.json")):
-            values = asdict(read_result(path))
-            kept = {name: value for name, value in values.items() if name not in OF_PROCESS}
-            kept["predictions"] = (path.parent / "predictions.csv").read_text()
-            found[str(path.parent.relative_to(self.folder))] = kept
-        return found
-
-    def record(self) -> dict[str, dict[str, Any]]:
-        runs = json.loads((self.folder / "output" / "sweep.json").read_text())["runs"]
-        return {run["folder"]: run for run in runs}
-
-    def processes(self) -> list[int]:
-        """Return the processes that work in this folder."""
-        found = []
-        for link in Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                if link.resolve() == self.folder.resolve():
-                    found.append(int(link.parent.name))
-            except OSError:
-                continue
-        return found
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Place, str, str]:
-    """A sweep with a dataset that is there and one that is not."""
-    place = Place(tmp_path_factory.mktemp("swept"), cache)
-    datasets = ("--datasets", "digits,oxford_pets", "--set", "FEATURES.VIEWS=2")
-    code, output, errors = place.run("sweep.py", *SMALL, *datasets)
-    assert code == 1, errors
-    return place, output, errors
 
 
 def test_a_sweep_equals_train_py_to_the_last_digit(swept: tuple[Place, str, str]) -> None:
@@ -219,12 +148,6 @@ def test_a_sweep_that_was_ended_goes_on(
     assert place.processes() == []
 
 
-def logs_per_run(place: Place) -> set[int]:
-    """Return how many logs the folders of the runs have; a run that is run again has two."""
-    folders = [path.parent for path in place.folder.glob("output/**/result.json")]
-    return {len(list(folder.glob("log.txt*"))) for folder in folders}
-
-
 @pytest.mark.faults
 def test_two_sweeps_of_the_same_runs(swept: tuple[Place, str, str], tmp_path: Path) -> None:
     whole, _, _ = swept
@@ -234,7 +157,7 @@ def test_two_sweeps_of_the_same_runs(swept: tuple[Place, str, str], tmp_path: Pa
     ends = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     assert place.results() == whole.results()
-    assert logs_per_run(place) == {1}
+    assert place.logs_per_run() == {1}
     assert {run["state"] for run in place.record().values()} <= {"done", "skipped"}
 
 
@@ -259,3 +182,28 @@ def test_workers_killed_at_random_moments(
     assert process.returncode == 0, errors
     assert place.results() == whole.results()
     assert place.processes() == []
+
+
+@pytest.mark.faults
+def test_a_full_disk_is_one_line_and_the_sweep_goes_on_with_room(
+    swept: tuple[Place, str, str], small_disk: SmallDisk
+) -> None:
+    whole, _, _ = swept
+    place = Place(small_disk.folder, Path(whole.environment["VTCLIP_CACHE"]))
+    shutil.copytree(
+        whole.folder / "data", whole.folder.with_name("digits_data"), dirs_exist_ok=True
+    )
+    words = (*DIGITS, "--root", str(whole.folder.with_name("digits_data")))
+    # leaves too little for all four runs
+    (place.folder / "fill").write_bytes(bytes(600 * 1024))
+    code, _, errors = place.run("sweep.py", *words)
+    assert code == 1, errors
+    assert "Traceback" not in errors
+    assert "No space left on device" in errors
+    assert place.half_files() == []
+    small_disk.grow("60m")
+    finished = set(place.results())
+    code, output, errors = place.run("sweep.py", *words)
+    assert code == 0, errors
+    assert f"({len(finished)} of them before)" in output or not finished
+    assert place.results() == whole.results()

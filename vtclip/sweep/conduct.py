@@ -11,9 +11,13 @@ from pathlib import Path
 from vtclip.errors import UserError
 from vtclip.interruption import Interrupted
 from vtclip.sweep.engines import Engine, Event, Task
+from vtclip.sweep.measures import measures_of
 from vtclip.sweep.plan import PlannedRun
 from vtclip.sweep.record import RunRecord, SweepRecord
 from vtclip.sweep.table import FAILED, FINISHED, LiveTable, seconds_left, summary_line
+
+# of the images of a dataset: every part reads the lists and builds the backbone once more
+MOST_PARTS = 8
 
 
 class Sweep:
@@ -44,16 +48,24 @@ class Sweep:
             shots=run.shots,
             seed=run.seed,
             digest=run.digest,
+            backbone=run.backbone,
             command=f"{self._call} {shlex.join(run.arguments)}",
         )
         if not has_result(run):
             return planned
         # what an earlier sweep has measured stays
-        seconds = known.seconds if known is not None and known.digest == run.digest else 0.0
-        return replace(planned, state="skipped", seconds=seconds)
+        if known is None or known.digest != run.digest:
+            return replace(planned, state="skipped", measures=measures_of(run.folder))
+        return replace(
+            planned, state="skipped", seconds=known.seconds, measures=measures_of(run.folder)
+        )
 
-    def tasks(self) -> list[Task]:
-        """Return what is left to do: of each dataset first the features that its runs share."""
+    def tasks(self, parts: int = 1) -> list[Task]:
+        """Return what is left to do: of each dataset first the features that its runs share.
+
+        Args:
+            parts: into how many the images of a dataset are split.
+        """
         open_runs = [self._planned[name] for name in self._names("planned")]
         tasks: list[Task] = []
         for dataset in dict.fromkeys(run.dataset for run in open_runs):
@@ -62,7 +74,11 @@ class Sweep:
             first = {run.method: run.arguments for run in reversed(own)}
             if len(own) > 1 and own[0].has_images:
                 arguments = tuple(reversed(first.values()))
-                tasks.append(Task(f"encode {dataset}", dataset, "encode", arguments))
+                for number in range(parts):
+                    name = f"encode {dataset} ({own[0].backbone})"
+                    if parts > 1:
+                        name += f", part {number + 1} of {parts}"
+                    tasks.append(Task(name, dataset, "encode", arguments, (number, parts)))
             tasks += [Task(str(run.folder), dataset, "run", (run.arguments,)) for run in own]
         return tasks
 
@@ -76,7 +92,7 @@ class Sweep:
         Raises:
             Interrupted: says what is done.
         """
-        tasks = self.tasks()
+        tasks = self.tasks(min(workers, MOST_PARTS))
         self._note(list(self.runs.values()))
         table = LiveTable()
         earlier = [run for run in self._record.known() if run.folder not in self.runs]
@@ -121,7 +137,8 @@ class Sweep:
     def _take(self, event: Event, table: LiveTable) -> None:
         task, outcome = event.task, event.outcome
         if task.kind == "encode":
-            before = RunRecord(task.name, "", task.group, 0, 0, "", "")
+            backbone = next(run.backbone for run in self.runs.values() if run.dataset == task.group)
+            before = RunRecord(task.name, "", task.group, 0, 0, "", "", backbone=backbone)
         else:
             before = self.runs[task.name]
         if outcome is None:
@@ -134,10 +151,13 @@ class Sweep:
                 seconds=round(outcome.seconds, 3) if outcome.attempts else before.seconds,
                 attempts=outcome.attempts,
                 worker=outcome.worker,
-                images=outcome.images,
+                images=int(outcome.measures.get("images", 0)),
+                measures=dict(outcome.measures),
                 errors=list(outcome.lines),
             )
         if task.kind == "run":
+            if now.state in FINISHED:
+                now = replace(now, measures=measures_of(self._planned[task.name].folder))
             self.runs[task.name] = now
         if outcome is not None:
             self._note([now])

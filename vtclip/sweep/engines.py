@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Kind = Literal["encode", "run"]
@@ -21,12 +21,14 @@ class Task:
             the kind "encode" come first.
         kind: "run" carries out a run, "encode" computes the features that runs of the group share.
         arguments: of train.py; of "encode" those of several runs.
+        part: (i, n): of an "encode", the i-th of n parts of the images, from 0.
     """
 
     name: str
     group: str
     kind: Kind
     arguments: tuple[tuple[str, ...], ...]
+    part: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Outcome:
         lines: the last lines of its errors.
         attempts: how often it was started.
         worker: the name of the worker.
-        images: how many images an "encode" has made features of.
+        measures: of an "encode" (see :func:`vtclip.sweep.encoding.encode`).
     """
 
     state: State
@@ -47,7 +49,7 @@ class Outcome:
     lines: tuple[str, ...] = ()
     attempts: int = 1
     worker: str = ""
-    images: int = 0
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ class _Worker:
         self.task, self.started, self.ended = task, time.monotonic(), None
         self.last_group = task.group
         assert self.process.stdin is not None
-        line = json.dumps({"kind": task.kind, "arguments": task.arguments}) + "\n"
+        message = {"kind": task.kind, "arguments": task.arguments, "part": task.part}
+        line = json.dumps(message) + "\n"
         # one that has just died is seen by the end of its output
         with suppress(BrokenPipeError):
             self.process.stdin.write(line.encode())
@@ -275,7 +276,7 @@ class LocalEngine:
                     answer["seconds"],
                     lines,
                     worker=worker.name,
-                    images=answer["images"],
+                    measures=answer["measures"],
                 )
                 task, worker.task = worker.task, None
                 yield from waiting.ended(task, outcome)

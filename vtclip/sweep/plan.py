@@ -31,6 +31,7 @@ class PlannedRun:
         arguments: of train.py.
         folder: where train.py puts it.
         method: as in tables, so with its recipe.
+        backbone: its name.
         dataset: the label of the dataset, the first part of the folder.
         shots: images per class.
         seed: the seed.
@@ -45,6 +46,7 @@ class PlannedRun:
     arguments: tuple[str, ...]
     folder: Path
     method: str
+    backbone: str
     dataset: str
     shots: int
     seed: int
@@ -148,6 +150,8 @@ def _dataset_files(names: Sequence[str], configs: Path) -> list[Path]:
 
 def _runs_of(options: SweepOptions, method: str, dataset: Path, configs: Path) -> list[PlannedRun]:
     is_file = method.endswith((".yaml", ".yml"))
+    if not is_file and method not in registered_methods():
+        raise unknown_name("--methods", method, registered_methods())
     base = ["--config-file" if is_file else "--trainer", method]
     here = Path.cwd()
     shown = dataset.relative_to(here) if dataset.is_relative_to(here) else dataset
@@ -188,6 +192,7 @@ def _runs_of(options: SweepOptions, method: str, dataset: Path, configs: Path) -
                     arguments=(*base, "--shots", str(shots), "--seed", str(seed), *pairs),
                     folder=Path(cfg.OUTPUT_DIR),
                     method=cfg.TRAINER.NAME + (f" ({recipe})" if recipe else ""),
+                    backbone=cfg.MODEL.BACKBONE.NAME,
                     dataset=Path(cfg.OUTPUT_DIR).parts[-4],
                     shots=shots,
                     seed=seed,

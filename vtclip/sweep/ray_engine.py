@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from vtclip.errors import UserError
 from vtclip.sweep.engines import Event, Outcome, Resources, Task, last_lines
+from vtclip.sweep.local import per_gpu
 from vtclip.sweep.task_queue import TaskQueue
 
 TICK_S = 0.5
@@ -54,7 +55,9 @@ class Actor:
         """Return the name of the machine."""
         return socket.gethostname()
 
-    def carry_out(self, kind: str, arguments: Sequence[Sequence[str]]) -> Outcome:
+    def carry_out(
+        self, kind: str, arguments: Sequence[Sequence[str]], part: tuple[int, int]
+    ) -> Outcome:
         """Carry a task out (see :func:`vtclip.sweep.worker.carry_out`)."""
         from vtclip.sweep.worker import carry_out
 
@@ -64,7 +67,7 @@ class Actor:
             redirect_stdout(nowhere),
             redirect_stderr(errors),
         ):
-            outcome = carry_out(self._command, kind, arguments)
+            outcome = carry_out(self._command, kind, arguments, part)
         lines = () if outcome.state == "done" else last_lines(errors.getvalue())
         return replace(outcome, lines=lines)
 
@@ -110,13 +113,9 @@ class RayEngine:
 
     def capacity(self) -> int:
         """Return how many runs the cluster has room for now."""
-        has = self.ray.cluster_resources()
-        limits = [int(has.get("CPU", 0) // self.resources.cpus)]
-        if share := self._gpus():
-            limits.append(int(has.get("GPU", 0) / share + 1e-6))
-        if self.resources.memory_gb:
-            limits.append(int(has.get("memory", 0) // (self.resources.memory_gb * 2**30)))
-        return min([*limits, self.at_most] if self.at_most else limits)
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        room = sum(room_on(node, self.resources, self._gpus()) for node in nodes)
+        return min(room, self.at_most) if self.at_most else room
 
     def _gpus(self) -> float:
         if self.resources.gpus is not None:
@@ -148,11 +147,13 @@ class RayEngine:
         memory = {"memory": memory_bytes} if memory_bytes else {}
         path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         threads = os.environ.get("OMP_NUM_THREADS", str(self.resources.cpus))
+        # where data and caches are; a worker has the variables of its node else
+        own = {k: v for k, v in os.environ.items() if k == "DATA" or k.startswith("VTCLIP_")}
         remote = self.ray.remote(Actor).options(
             num_cpus=self.resources.cpus,
             num_gpus=self._gpus(),
             max_restarts=0,
-            runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": threads}},
+            runtime_env={"env_vars": {**own, "PYTHONPATH": path, "OMP_NUM_THREADS": threads}},
             **memory,
         )
         actor = remote.remote(str(self.folder), self.command, str(Path.cwd()))
@@ -163,7 +164,7 @@ class RayEngine:
         task = waiting.take(place.last_group, others)
         if task is not None:
             place.task, place.last_group, place.started = task, task.group, time.monotonic()
-            place.answer = place.actor.carry_out.remote(task.kind, task.arguments)
+            place.answer = place.actor.carry_out.remote(task.kind, task.arguments, task.part)
             yield Event(task)
 
     def _hear(self, places: list[_Place], waiting: TaskQueue) -> Iterator[Event]:
@@ -218,6 +219,25 @@ class RayEngine:
             if time.monotonic() - place.started > limit:
                 line = f"ended after {limit:g} s (--timeout)"
                 yield from self._bury(place, places, waiting, Outcome("timeout", lines=(line,)))
+
+
+def room_on(node: Mapping[str, float], resources: Resources, share: float) -> int:
+    """Return how many runs a node has room for.
+
+    Args:
+        node: its "CPU", "GPU" and "memory" (bytes), as Ray names them.
+        resources: of a run.
+        share: of a GPU for a run, 0 for none.
+
+    >>> room_on({"CPU": 8.0, "GPU": 2.0}, Resources(cpus=2), 0.6)
+    2
+    """
+    limits = [int(node.get("CPU", 0) // resources.cpus)]
+    if share:
+        limits.append(int(node.get("GPU", 0)) * per_gpu(share))
+    if resources.memory_gb:
+        limits.append(int(node.get("memory", 0) // (resources.memory_gb * 2**30)))
+    return min(limits)
 
 
 def ray_engine(

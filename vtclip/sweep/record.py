@@ -10,7 +10,16 @@ from typing import Any
 from filelock import FileLock
 
 from vtclip.errors import UserError
-from vtclip.expectations import AMOUNT, LINE, TEXT, Expectation, list_of, one_of, whole_number
+from vtclip.expectations import (
+    AMOUNT,
+    LINE,
+    TEXT,
+    Expectation,
+    list_of,
+    mapping_of,
+    one_of,
+    whole_number,
+)
 from vtclip.files import read_json, write_json
 
 SCHEMA = 1
@@ -32,6 +41,10 @@ class RunRecord:
         worker: which worker carried it out.
         images: of an encoding.
         errors: the last lines of its errors.
+        backbone: its name.
+        measures: seconds by part and the sizes they depend on: of a run see
+            :func:`vtclip.sweep.measures.measures_of`, of an encoding
+            :func:`vtclip.sweep.encoding.encode`.
     """
 
     folder: str
@@ -47,6 +60,8 @@ class RunRecord:
     worker: str = ""
     images: int = 0
     errors: list[str] = field(default_factory=list)
+    backbone: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 EXPECTED: dict[str, Expectation] = {
@@ -58,6 +73,8 @@ EXPECTED: dict[str, Expectation] = {
     "attempts": whole_number(0),
     "images": whole_number(0),
     "errors": list_of(TEXT),
+    "backbone": LINE,
+    "measures": mapping_of(AMOUNT),
 }
 
 
@@ -114,9 +131,11 @@ class SweepRecord:
                 "another --record."
             )
         found = {}
-        for number, run in enumerate(runs):
+        for number, written in enumerate(runs):
+            # records of earlier versions have none of these
+            run = {"backbone": "", "measures": {}, **written} if isinstance(written, dict) else {}
             for name, expected in EXPECTED.items():
-                if not isinstance(run, dict) or not expected.holds(run.get(name)):
+                if not expected.holds(run.get(name)):
                     raise UserError(
                         f"{self.path}: {name} of run {number} is not {expected.words}; move the "
                         "file away."

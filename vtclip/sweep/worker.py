@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-from vtclip.errors import run_command
+from vtclip.errors import UserError, run_command
 from vtclip.run_folder import FolderInUse
 from vtclip.sweep.engines import Outcome, State
 
@@ -35,13 +35,19 @@ class CommandLine(Protocol):
     run: Callable[[Any], None]
 
 
-def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]]) -> Outcome:
+def carry_out(
+    command: CommandLine,
+    kind: str,
+    arguments: Sequence[Sequence[str]],
+    part: tuple[int, int] = (0, 1),
+) -> Outcome:
     """Carry a task out in this process, as train.py would in its own.
 
     Args:
         command: train.py.
         kind: of the task.
         arguments: of train.py, for each run of the task.
+        part: of an "encode" (see :class:`vtclip.sweep.engines.Task`).
 
     Raises:
         SystemExit: a signal has ended the task.
@@ -49,20 +55,27 @@ def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]
     from vtclip.sweep.between_runs import afresh
     from vtclip.sweep.encoding import encode
 
-    images, is_busy = 0, False
+    measures: dict[str, float] = {}
+    is_busy = False
 
     def work() -> None:
-        nonlocal images, is_busy
+        nonlocal measures, is_busy
         parsed = [command.parse_args(list(words)) for words in arguments]
         try:
             if kind == "encode":
-                images = encode(command.plan_of, parsed)
+                measures = encode(command.plan_of, parsed, part)
                 return
             for one in parsed:
                 command.run(one)
         except FolderInUse:
             is_busy = True
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                "no memory is left for the run; let fewer run side by side (--workers, --memory)."
+            ) from error
 
     started = time.perf_counter()
     with afresh():
@@ -70,7 +83,20 @@ def carry_out(command: CommandLine, kind: str, arguments: Sequence[Sequence[str]
     if code > 128:
         sys.exit(code)
     state: State = "done" if code == 0 else "busy" if is_busy else "failed"
-    return Outcome(state, time.perf_counter() - started, images=images)
+    return Outcome(state, time.perf_counter() - started, measures=measures)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory is used up, of the machine or of a GPU.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    import torch
+
+    # on a CPU torch says so in words alone
+    in_words = "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or in_words
 
 
 def serve(command: CommandLine) -> None:
@@ -84,8 +110,12 @@ def serve(command: CommandLine) -> None:
     replies.flush()
     for line in iter(tasks.get, ""):
         task = json.loads(line)
-        outcome = carry_out(command, task["kind"], task["arguments"])
-        answer = {"state": outcome.state, "seconds": outcome.seconds, "images": outcome.images}
+        outcome = carry_out(command, task["kind"], task["arguments"], task["part"])
+        answer = {
+            "state": outcome.state,
+            "seconds": outcome.seconds,
+            "measures": dict(outcome.measures),
+        }
         replies.write(json.dumps(answer) + "\n")
         replies.flush()
 
