@@ -66,6 +66,9 @@ products; 6 and 4 times without it; at most half of the memory.
 
 {verdict}
 
+`python -m benchmarks.counted` counts multiplications and peak memory, which are the same on every machine;
+a test fails where a step needs more than what is recorded.
+
 ## ImageNet's size
 
 `python -m benchmarks.scaling`: 1000 classes, 16,000 training and 50,000 test images from a generated
