@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.attention import DEFAULT, B, D, step_of
 from benchmarks.machine import write_results
+from vtclip.precision import bf16_is_fast
 from vtclip.product_counter import ProductCounter
 
 K = 100
@@ -58,7 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
     args, started = parser.parse_args(), time.perf_counter()
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    types, contestants = {"fp32": torch.float32}, {"fp32": DEFAULT}
+    # where it is emulated, no run uses it
+    if bf16_is_fast("cpu"):
+        types["bf16"], contestants["bf16"] = torch.bfloat16, f"{DEFAULT}, amp"
     peaks = {
         f"{name}, {rows} x {inner} x {columns}": (
             rows * inner * columns,
@@ -74,7 +78,7 @@ def main() -> None:
     steps = {
         f"{name}, {ratio} D": (multiplications_of(step), step)
         for ratio in (4, 0)
-        for name, contestant in (("fp32", DEFAULT), ("bf16", f"{DEFAULT}, amp"))
+        for name, contestant in contestants.items()
         for step in (step_of(contestant, K, ratio),)
     }
     work = {**peaks, **bandwidths, **steps}
