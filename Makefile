@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev,onnx,open-clip,hf,sweep
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench docs dist clean
+.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench bench-quick docs dist clean
 
 setup: $(READY)
 
@@ -57,6 +57,10 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# in three minutes, to see what a change does; docs/performance.md stays as it is
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks --quick
 
 # the site, in docs/_build/html
 docs: $(READY)

@@ -13,6 +13,8 @@ import torch
 from vtclip.files import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# a folder in place of RESULTS, for figures of a few repetitions
+ELSEWHERE = "VTCLIP_BENCHMARK_RESULTS"
 
 
 def machine() -> dict[str, Any]:
@@ -50,12 +52,13 @@ def memory_mib(field: str) -> float:
 
 
 def write_results(name: str, started: float, results: Any) -> Path:
-    """Write `results` with the machine's description to results/<name>.json.
+    """Write `results` with the machine's description to results/<name>.json, or :data:`ELSEWHERE`.
 
     Args:
         started: `time.perf_counter()` of the start.
     """
-    path = RESULTS / f"{name}.json"
+    path = Path(os.environ.get(ELSEWHERE) or RESULTS) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     seconds = round(time.perf_counter() - started, 1)
     write_json(path, {"machine": machine(), "run_seconds": seconds, "results": results})
     print(f"wrote {path.name} after {seconds} s")

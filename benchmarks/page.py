@@ -66,6 +66,9 @@ products; 6 and 4 times without it; at most half of the memory.
 
 {verdict}
 
+`python -m benchmarks.counted` counts multiplications and peak memory, which are the same on every machine;
+a test fails where a step needs more than what is recorded.
+
 ## ImageNet's size
 
 `python -m benchmarks.scaling`: 1000 classes, 16,000 training and 50,000 test images from a generated
@@ -96,6 +99,45 @@ PyTorch's default is all threads for everything, and that they spin.
 {beside}
 
 Target: at most 2.5 times beside busy loops, {beside_verdict}.
+"""
+
+SHORTLIST = """
+## A shortlist of classes
+
+`python -m benchmarks.shortlist`: an epoch of {M} of {K} classes per image (`SHORTLIST`, an
+approximation; see [the method](method.md)) against all of them, products in {products}, D {D}, S {S},
+random features, in turns within one run; a few steps, scaled to 16,000 training and 50,000 test images.
+
+{rows}
+
+Target: {target:.0f} times for epoch and evaluation together, {verdict}.
+"""
+
+STARTUP = """
+## Start-up
+
+`python -m benchmarks.startup`: medians of commands in turns.
+
+{rows}
+
+Help beyond Python alone: {help:.2f} s (target 0.3). First line of a training-free run on cached
+features: {first:.2f} of `import torch` (target 1.5). Cached features are read at {share:.0%} of the speed
+of a plain read of the same {gigabytes:.1f} GB from the page cache (target 80 %).
+"""
+
+ROOFLINE = """
+## What this machine can do at most
+
+`python -m benchmarks.roofline`: the best that was seen of products and of passes over memory, in
+thousand millions of multiplications or of bytes a second.
+
+{peaks}
+
+Steps of the attention at K 100, S 49, D 1024, B 32: the seconds that its products alone take at the
+peak of large square ones, and their share of the median step. Where the share is near 1, the step is at
+the limit of its products; the rest is passes over memory and products below the peak.
+
+{steps}
 """
 
 
@@ -173,6 +215,15 @@ def write_page() -> None:
         private=imagenet["peak_private_mib"],
         **_threads(figures["threads"]),
     )
+    page += "".join(
+        section(read_json(path)["results"])
+        for name, section in (
+            ("shortlist", _shortlist),
+            ("startup", _startup),
+            ("roofline", _roofline),
+        )
+        if (path := RESULTS / f"{name}.json").is_file()
+    )
     write_text(DOCS / "performance.md", page)
     print(f"wrote {DOCS.name}/performance.md")
 
@@ -222,6 +273,57 @@ def _threads(threads: dict[str, Any]) -> dict[str, Any]:
         ),
         "beside_verdict": f"{'reached' if ratio <= 2.5 else 'missed'} ({ratio:.2f})",
     }
+
+
+def _shortlist(found: dict[str, Any]) -> str:
+    """Return the section on the shortlist."""
+    short, every = found["scaled_minutes"].values()
+    ratios = found["times_faster"]
+    rows = [[name, short[name], every[name], ratios[name]] for name in short]
+    whole = ratios["epoch_and_evaluation"]
+    rows.append(["together", sum(short.values()), sum(every.values()), whole])
+    shape = found["shape"]
+    head = ["", f"M {shape['M']}, minutes", f"M {shape['K']}, minutes", "times faster"]
+    return SHORTLIST.format(
+        **shape,
+        products=found["products"],
+        rows=tabulate(rows, head, "github", floatfmt=".2f"),
+        target=found["target"],
+        verdict=f"{'reached' if whole >= found['target'] else 'missed'} ({whole:.1f})",
+    )
+
+
+def _startup(found: dict[str, Any]) -> str:
+    """Return the section on start-up and reading."""
+    starts, reading = found["starts"], found["reading"]
+    return STARTUP.format(
+        rows=tabulate(
+            [*starts["median_seconds"].items()], ["", "seconds"], "github", floatfmt=".2f"
+        ),
+        help=starts["help_beyond_python_seconds"],
+        first=starts["first_line_over_import_torch"],
+        share=reading["share_of_plain_read"],
+        gigabytes=reading["bytes"] / 1e9,
+    )
+
+
+def _roofline(found: dict[str, Any]) -> str:
+    """Return the section on the limits of the machine."""
+    peaks = [[name, value / 1e9] for name, value in found["per_second"].items()]
+    steps = [
+        [
+            row["step"],
+            row["median_seconds"],
+            row["least_seconds_of_products"],
+            row["share_of_peak"],
+        ]
+        for row in found["steps"]
+    ]
+    head = ["products, feed-forward", "seconds", "of its products", "share"]
+    return ROOFLINE.format(
+        peaks=tabulate(peaks, ["", "1e9 a second"], "github", floatfmt=".1f"),
+        steps=tabulate(steps, head, "github", floatfmt=".2f"),
+    )
 
 
 def _attention_rows(item: dict[str, Any]) -> list[list[Any]]:

@@ -12,10 +12,12 @@ from torch import Tensor
 from vtclip.backbones import VisualTokens
 from vtclip.checkpointing import StrPath
 from vtclip.config import Option
+from vtclip.config.keys import MANY
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.layers import VisualGuidedAttention
+from vtclip.layers.shortlist import shortlist_of
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
@@ -54,6 +56,13 @@ class VTCLIP(FrozenCLIPTrainer):
         "MAX_PAIRS": Option(
             4096, "pairs of image and class held in memory at once; 0 for all", low=0, high=2**62
         ),
+        "SHORTLIST": Option(
+            0,
+            "an approximation: texts of so many classes are guided by an image, those that "
+            "zero-shot CLIP ranks highest; 0 for all, the method",
+            low=0,
+            high=MANY,
+        ),
         "PREC": Option(
             "auto",
             "products of the attention: fp32, amp for bf16 (weights stay fp32), or auto for amp "
@@ -90,6 +99,11 @@ class VTCLIP(FrozenCLIPTrainer):
                 f"{node}.INCLUDE_GLOBAL: needs VISUAL_TOKENS joint, the space of the "
                 "global features."
             )
+        if options.SHORTLIST and options.SELF_ATTENTION and options.N_LAYERS > 1:
+            raise UserError(
+                f"{node}.SHORTLIST: in later layers the texts of all classes attend to each other; "
+                "set it to 0, N_LAYERS to 1 or SELF_ATTENTION to False."
+            )
         return VisualGuidedAttention(
             dim,
             dim if self.tokens() == "joint" else self.provider.backbone_dim,
@@ -121,6 +135,7 @@ class VTCLIP(FrozenCLIPTrainer):
                 self.scale * (1 - self._clip_weight()),
                 offset=offset,
                 max_pairs=self.options.MAX_PAIRS,
+                shortlist=self.shortlist(features, label),
             )
 
     def offset(self, features: Features) -> Tensor | None:
@@ -185,14 +200,26 @@ class VTCLIP(FrozenCLIPTrainer):
         """Return zero-shot CLIP's logits [B, K]."""
         return cosine_logits(features.global_features, self.text_features, self.scale)
 
+    def shortlist(self, features: Features, label: Tensor | None = None) -> Tensor | None:
+        """Return the classes [B, M] that are matched with guided texts, None for all of them.
+
+        Args:
+            label: [B], in training, where the true class is always among them.
+        """
+        count = self.options.SHORTLIST
+        if not 0 < count < len(self.text_features):
+            return None
+        return shortlist_of(self.zero_shot_logits(features), count, label)
+
     def guided_logits(self, features: Features) -> Tensor:
-        """Return the logits [B, K] of the visual-guided texts alone."""
+        """Return the logits [B, K] of the visual-guided texts, without the blend."""
         with self._precision():
             return self.head.logits(
                 self.text_features,
                 *self._tokens(features),
                 self.scale,
                 max_pairs=self.options.MAX_PAIRS,
+                shortlist=self.shortlist(features),
             )
 
     def _tokens(self, features: Features) -> tuple[Tensor, Tensor]:

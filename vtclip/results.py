@@ -171,10 +171,13 @@ class Result:
 
     @property
     def method(self) -> str:
-        """The trainer, and in brackets its recipe where that is not the published one."""
+        """The trainer, and in brackets what is not the published recipe: its name, a shortlist."""
         recipe = self.settings.get("TRAINER.RECIPE", "")
-        named = isinstance(recipe, str) and RECIPE.fullmatch(recipe)
-        return f"{self.trainer} ({recipe})" if named else self.trainer
+        notes = [recipe] if isinstance(recipe, str) and RECIPE.fullmatch(recipe) else []
+        # an approximation, so not in one row with the method
+        count = self.settings.get(f"TRAINER.{self.trainer.upper()}.SHORTLIST", 0)
+        notes += [f"shortlist {count}"] if isinstance(count, int) and count > 0 else []
+        return f"{self.trainer} ({', '.join(notes)})" if notes else self.trainer
 
 
 class NotAResult(UserError):

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from vtclip.errors import UserError
+from vtclip.results import read_result
+
 from ..gradients import gradients
 from .conftest import Arguments, Build
 
@@ -98,3 +101,56 @@ def first_batch(trainer: Any) -> Any:
     """Return features and labels of eight training images."""
     features, labels = trainer.features("train")
     return features[:8], labels[:8]
+
+
+@pytest.mark.parametrize("method", ["VTCLIP", "VTCLIPPlus"])
+def test_a_shortlist_of_all_classes_is_the_method_to_the_last_digit(
+    method: str, build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    found = {}
+    for count in ("0", "6", "2"):
+        key = f"TRAINER.{method.upper()}.SHORTLIST"
+        folder = tmp_path / count
+        trainer = build(on_bank(method, folder, key, count))
+        trainer.train()
+        logits = trainer.logits(trainer.features("val")[0])
+        weights = torch.cat([p.detach().flatten() for p in trainer.head.parameters()])
+        found[count] = logits, weights, read_result(folder / "result.json")
+    assert found["6"][0].equal(found["0"][0])
+    assert found["6"][1].equal(found["0"][1])
+    assert found["6"][2].accuracy == found["0"][2].accuracy
+    assert not found["2"][1].equal(found["0"][1])
+    assert found["2"][2].method == f"{method} (shortlist 2)"
+    assert found["0"][2].method == method
+
+
+def test_classes_beyond_the_shortlist_keep_the_logits_of_clip(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    options = ("TRAINER.VTCLIP.SHORTLIST", "2", "TRAINER.VTCLIP.ZERO_INIT", "False")
+    trainer = build(on_bank("VTCLIP", tmp_path, *options))
+    features, label = first_batch(trainer)
+    zero_shot = trainer.zero_shot_logits(features)
+    for scores, chosen in (
+        (trainer.logits(features), trainer.shortlist(features)),
+        (trainer.loss(features, label)[1], trainer.shortlist(features, label)),
+    ):
+        moved = (scores - zero_shot).abs() > 1e-4
+        assert moved.equal(torch.zeros_like(moved).scatter(1, chosen, True))
+
+
+@pytest.mark.parametrize("value", ["-1", "2000000", "1.5", "all"])
+def test_a_shortlist_of_a_wrong_size_is_refused(
+    value: str, build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"TRAINER\.VTCLIP\.SHORTLIST"):
+        build(on_bank("VTCLIP", tmp_path, "TRAINER.VTCLIP.SHORTLIST", value))
+
+
+def test_a_shortlist_is_refused_where_later_texts_attend_to_all(
+    build: Build, on_bank: Arguments, tmp_path: Path
+) -> None:
+    options = ("TRAINER.VTCLIP.SHORTLIST", "2", "TRAINER.VTCLIP.N_LAYERS", "2")
+    with pytest.raises(UserError, match=r"SHORTLIST: in later layers"):
+        build(on_bank("VTCLIP", tmp_path / "refused", *options))
+    build(on_bank("VTCLIP", tmp_path / "taken", *options, "TRAINER.VTCLIP.SELF_ATTENTION", "False"))

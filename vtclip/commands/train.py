@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ShowHelp(argparse.Action):
-    """Print the arguments, then what can be named in them; that takes the imports of a run."""
+    """Print the arguments, then what can be named in them; plug-ins are imported for that."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any
@@ -32,14 +32,12 @@ class ShowHelp(argparse.Action):
         """Print both and exit."""
         from vtclip.command_help import names_and_examples
         from vtclip.errors import run_command
-        from vtclip.plugins import import_modules
 
         parser.print_help()
         sys.stdout.flush()
 
         def show_names() -> None:
-            import_modules(["trainers", "datasets"], namespace.plugin)
-            print(f"\n{names_and_examples()}")
+            print(f"\n{names_and_examples(namespace.plugin)}")
 
         parser.exit(run_command(show_names))
 

@@ -52,7 +52,13 @@ class MemoryFeatures:
     def fetch(self, rows: Tensor) -> Features:
         """Return rows of the tensors, on their device (see :class:`FeatureSource`)."""
         rows = rows.to(self.features.global_features.device)
-        return self.features[rows].to(dtype=torch.float32)
+        spatial = self.features.spatial_features
+        # copies whole rows, where indexing copies numbers
+        chosen = Features(
+            self.features.global_features.index_select(0, rows),
+            None if spatial is None else spatial.index_select(0, rows),
+        )
+        return chosen.to(dtype=torch.float32)
 
 
 def fetch_grouped(sources: Sequence[FeatureSource], group: Tensor, rows: Tensor) -> Features:

@@ -25,11 +25,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vtclip.layers.chunked_loss import chunked_logits, chunked_loss, count_of_chunks
 from vtclip.layers.decoder_layer import DecoderLayer, Norm
 from vtclip.layers.fast_cosine import fast_cosine
 from vtclip.layers.fast_path import fast_path_allowed
+from vtclip.layers.shortlist import filled_in, texts_of
+from vtclip.methods.zero_shot import cosine_logits
 from vtclip.precision import autocast
 
 
@@ -201,6 +204,7 @@ class VisualGuidedAttention(nn.Module):
         scale: Tensor | float,
         *,
         max_pairs: int = 0,
+        shortlist: Tensor | None = None,
     ) -> Tensor:
         """Return the logits of equation (2), with a bounded peak of memory.
 
@@ -212,12 +216,18 @@ class VisualGuidedAttention(nn.Module):
                 each about (4 + ffn_ratio) * D numbers (more with few classes), and computed again
                 in the backward pass, which :meth:`cross_entropy` need not do. 0 holds those of all
                 B * K pairs, and so does the plain path.
+            shortlist: [B, M], int64, for each image the classes whose texts it guides; the other
+                classes keep zero-shot CLIP's logits. None: all classes. Where texts of later
+                layers attend to each other, to those of the shortlist alone.
 
         Returns:
             Logits [B, K], the same for every `max_pairs`.
         """
         texts = self._shared_texts(text_features)
-        return self._logits(texts, global_features, spatial_features, scale, max_pairs)
+        images = global_features, spatial_features
+        if shortlist is not None:
+            return self._shortlist_logits(texts, *images, shortlist, scale, max_pairs)
+        return self._logits(texts, *images, scale, max_pairs)
 
     def cross_entropy(
         self,
@@ -229,6 +239,7 @@ class VisualGuidedAttention(nn.Module):
         *,
         offset: Tensor | None = None,
         max_pairs: int = 0,
+        shortlist: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy of the logits, equation (3), and the logits.
 
@@ -241,17 +252,23 @@ class VisualGuidedAttention(nn.Module):
             offset: [B, K], added to the logits.
             max_pairs: as for :meth:`logits`, but activations are computed again only where one
                 image alone has more pairs.
+            shortlist: as for :meth:`logits`.
 
         Returns:
             The loss, a scalar with the same gradients for every `max_pairs`; and the logits [B, K]
             without a graph.
         """
         texts = self._shared_texts(text_features)
-        n_images, n_classes = len(global_features), len(text_features)
+        n_images = len(global_features)
+        pairs_per_image = len(text_features) if shortlist is None else shortlist.shape[1]
 
         def loss_of(rows: slice, *texts: Tensor) -> tuple[Tensor, Tensor]:
             images = global_features[rows], spatial_features[rows]
-            logits = self._logits(SharedTexts(*texts), *images, scale, max_pairs)
+            shared = SharedTexts(*texts)
+            if shortlist is None:
+                logits = self._logits(shared, *images, scale, max_pairs)
+            else:
+                logits = self._shortlist_logits(shared, *images, shortlist[rows], scale, max_pairs)
             logits = logits if offset is None else logits + offset[rows]
             total = F.cross_entropy(logits, labels[rows], reduction="sum")
             return total / n_images, logits.detach()
@@ -260,7 +277,7 @@ class VisualGuidedAttention(nn.Module):
         needs_graph = any(isinstance(x, Tensor) and x.requires_grad for x in given)
         if not max_pairs or needs_graph or not (self.fast and fast_path_allowed()):
             return loss_of(slice(None), *texts)
-        n_chunks = count_of_chunks(n_images, n_classes, max_pairs)
+        n_chunks = count_of_chunks(n_images, pairs_per_image, max_pairs)
         return chunked_loss(loss_of, texts, self.parameters(), n_images=n_images, n_chunks=n_chunks)
 
     @property
@@ -299,6 +316,46 @@ class VisualGuidedAttention(nn.Module):
             return torch.addcmul(start, self.residual_ratio, attended)
         return torch.add(start, attended, alpha=self.residual_ratio)
 
+    def _guided_logits(
+        self,
+        texts: SharedTexts,
+        global_features: Tensor,
+        spatial_features: Tensor,
+        scale: Tensor | float,
+    ) -> Tensor:
+        """Return equations (1) and (2), all pairs at once."""
+        attended, _ = self._attend(texts, self._normalize(spatial_features), self._decoder)
+        guided = self._add_residual(texts.start, attended)
+        return visual_guided_logits(global_features, guided, scale, fast=self.fast)
+
+    def _shortlist_logits(
+        self,
+        texts: SharedTexts,
+        global_features: Tensor,
+        spatial_features: Tensor,
+        shortlist: Tensor,
+        scale: Tensor | float,
+        max_pairs: int,
+    ) -> Tensor:
+        """Return the logits [B, K] of which those of the shortlist [B, M] are visual-guided."""
+
+        def logits_of(
+            shared: Sequence[Tensor], g: Tensor, spatial: Tensor, chosen: Tensor
+        ) -> Tensor:
+            own = SharedTexts(*(texts_of(tensor, chosen) for tensor in shared))
+            return self._guided_logits(own, g, spatial, scale)
+
+        n_images, n_chosen = shortlist.shape
+        chunks = count_of_chunks(n_images, n_chosen, max_pairs or n_images * n_chosen)
+        recompute = chunks > 1 and torch.is_grad_enabled()
+        run = partial(checkpoint, logits_of, use_reentrant=False) if recompute else logits_of
+        images = (global_features, spatial_features, shortlist)
+        parts = zip(*(tensor.tensor_split(chunks) for tensor in images), strict=True)
+        guided = torch.cat([run(texts, *part) for part in parts])
+        with autocast(global_features.device, None):
+            zero_shot = cosine_logits(global_features.to(guided.dtype), texts.start[0], scale)
+        return filled_in(zero_shot, shortlist, guided)
+
     def _logits(
         self,
         texts: SharedTexts,
@@ -308,10 +365,7 @@ class VisualGuidedAttention(nn.Module):
         max_pairs: int,
     ) -> Tensor:
         def logits_of(texts: Sequence[Tensor], g: Tensor, spatial: Tensor) -> Tensor:
-            shared = SharedTexts(*texts)
-            attended, _ = self._attend(shared, self._normalize(spatial), self._decoder)
-            guided = self._add_residual(shared.start, attended)
-            return visual_guided_logits(g, guided, scale, fast=self.fast)
+            return self._guided_logits(SharedTexts(*texts), g, spatial, scale)
 
         if not (self.fast and fast_path_allowed()):
             return logits_of(texts, global_features, spatial_features)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def cosine_logits(global_features: Tensor, text_features: Tensor, scale: float) -> Tensor:
+def cosine_logits(global_features: Tensor, text_features: Tensor, scale: Tensor | float) -> Tensor:
     """Compare images with texts: `s * cos(g[b], T[k])`.
 
     Args:

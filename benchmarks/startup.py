@@ -1,0 +1,153 @@
+"""Start-up in units of `import torch`, and reading cached features against a plain read.
+
+    python -m benchmarks.startup
+
+Commands take turns; medians. Help is compared with Python alone, a run of a training-free method
+whose features are cached with `import torch`, by its first line and by its end. Reading: cached
+features as a run fetches them, in batches and in order (the layout is that of ImageNet's on RN50, S
+49 and D 1024 in bf16), and a plain read of the same files, both from the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.machine import write_results
+from vtclip.features.store import CacheEntry, FeatureStore
+from vtclip.features.stored import ShardWriter, StoredFeatures
+from vtclip.image_features import Features
+
+ROOT = Path(__file__).resolve().parents[1]
+S, D, BATCH, READ = 49, 1024, 256, 1 << 24
+KEY_BYTES = 32
+
+
+def seconds_of(arguments: Sequence[str]) -> tuple[float, float]:
+    """Return the seconds of a Python process to its first line, if any, and to its end."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-u", *arguments], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        first = time.perf_counter() - started
+        process.stdout.read()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: exit code {process.returncode}")
+    return first, time.perf_counter() - started
+
+
+def compare_starts(repetitions: int, folder: Path) -> dict[str, Any]:
+    """Return median seconds of commands, and what is held against the targets."""
+    cached = ("FEATURES.ROOT", str(folder / "features"))
+
+    def free(number: int) -> list[str]:
+        output = str(folder / f"run{number}")
+        return ["train.py", "--trainer", "TipAdapter", "--output-dir", output, *cached]
+
+    seconds_of(free(-1))  # fills the cache
+    found: dict[str, list[tuple[float, float]]] = {}
+    for number in range(repetitions):
+        commands = {
+            "python": ["-c", "pass"],
+            "import torch": ["-c", "import torch"],
+            "train.py --help": ["train.py", "--help"],
+            "vtclip --help": ["-m", "vtclip", "--help"],
+            "TipAdapter, cached": free(number),
+        }
+        for name, arguments in commands.items():
+            found.setdefault(name, []).append(seconds_of(arguments))
+    first, whole = (
+        {name: median(pair[part] for pair in pairs) for name, pairs in found.items()}
+        for part in (0, 1)
+    )
+    free_run = "TipAdapter, cached"
+    return {
+        "median_seconds": whole,
+        "first_line_seconds": {free_run: first[free_run]},
+        "help_beyond_python_seconds": whole["train.py --help"] - whole["python"],
+        "first_line_over_import_torch": first[free_run] / whole["import torch"],
+        "whole_run_over_import_torch": whole[free_run] / whole["import torch"],
+        "targets": {"help_beyond_python_seconds": 0.3, "first_line_over_import_torch": 1.5},
+    }
+
+
+def write_features(entry: CacheEntry, images: int) -> list[bytes]:
+    """Fill a cache entry with features of `images` images, and return their keys."""
+    keys = [number.to_bytes(KEY_BYTES, "big") for number in range(images)]
+    part = Features(
+        torch.randn(BATCH, D).bfloat16(), torch.randn(BATCH, S, D, dtype=torch.float32).bfloat16()
+    )
+    with entry.writing():
+        writer = ShardWriter(entry, "joint")
+        for start in range(0, images, BATCH):
+            writer.add(keys[start : start + BATCH], part)
+        writer.flush()
+    return keys
+
+
+def plain_read(paths: Sequence[Path]) -> int:
+    """Read files into a buffer, and return how many bytes they hold."""
+    buffer, total = bytearray(READ), 0
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                total += count
+    return total
+
+
+def compare_reading(images: int, repetitions: int, folder: Path) -> dict[str, Any]:
+    """Return bytes a second of cached features and of a plain read, in turns."""
+    entry = FeatureStore(folder / "store").entry({"benchmark": "startup"}, backbone="random")
+    keys = write_features(entry, images)
+    paths = [shard.path for shard in entry.shards()]
+    stored = StoredFeatures(entry, keys, "joint")
+    batches = torch.arange(images).split(BATCH)
+    rates: dict[str, list[float]] = {"plain read": [], "cached features": []}
+    for _ in range(repetitions + 1):
+        started = time.perf_counter()
+        size = plain_read(paths)
+        middle = time.perf_counter()
+        for rows in batches:
+            stored.fetch(rows)
+        ended = time.perf_counter()
+        rates["plain read"].append(size / (middle - started))
+        # of the bytes on disk; fetched ones are fp32, so twice as many
+        rates["cached features"].append(size / (ended - middle))
+    # the first round maps the pages
+    medians = {name: median(values[1:]) for name, values in rates.items()}
+    return {
+        "bytes": size,
+        "bytes_per_second": medians,
+        "share_of_plain_read": medians["cached features"] / medians["plain read"],
+        "first_round_bytes_per_second": {name: values[0] for name, values in rates.items()},
+        "target": 0.8,
+    }
+
+
+def main() -> None:
+    """Measure, print and write benchmarks/results/startup.json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--images", type=int, default=12_800, help="1.3 GB")
+    args, started = parser.parse_args(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        starts = compare_starts(args.repetitions, Path(name))
+        print(starts, flush=True)
+        reading = compare_reading(args.images, args.repetitions, Path(name))
+        print(reading)
+    write_results("startup", started, {"starts": starts, "reading": reading})
+
+
+if __name__ == "__main__":
+    main()
