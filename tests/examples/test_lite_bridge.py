@@ -84,6 +84,37 @@ def test_the_text_of_a_class_is_placed_at_that_class_when_it_is_cold(example: Mo
     torch.testing.assert_close(hot, torch.zeros(2, 2), atol=1e-5, rtol=0)
 
 
+def test_the_widest_directions_are_those_of_the_covariance(example: ModuleType) -> None:
+    classifier = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
+    found = example.widest_directions(classifier, 2)
+    rows = classifier - classifier.mean(0)
+    rows = (rows / rows.norm(dim=1, keepdim=True)).double()
+    expected = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, [4, 3]].float()
+    torch.testing.assert_close((found.T @ expected).abs(), torch.eye(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.T @ found, torch.eye(2), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_narrow_bridge_is_the_wide_one_in_its_directions(
+    bridge: Backbone, example: ModuleType, names_file: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(names_file))
+    narrow = build_backbone("lite-bridge-256")
+    assert (narrow.embed_dim, narrow.backbone_dim) == (256, 1280)
+    assert narrow.fingerprint != bridge.fingerprint
+    directions = example.widest_directions(bridge.classifier, 256)
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    wide, joint = bridge.encode_image(images), narrow.encode_image(images)
+    torch.testing.assert_close(joint.global_features, wide.global_features @ directions)
+    torch.testing.assert_close(joint.spatial_features, wide.spatial_features @ directions)
+    raw = narrow.encode_image(images, "backbone").spatial_features
+    torch.testing.assert_close(raw, wide.spatial_features)
+    prompts = ["a photo of a dog."]
+    torch.testing.assert_close(
+        narrow.encode_text(prompts), bridge.encode_text(prompts) @ directions
+    )
+
+
 BAD_NAMES = {
     "not set": ("", f"error: {VARIABLE}: not set, and backbone lite-bridge reads class names; let"),
     "missing": ("nowhere.txt", "nowhere.txt: missing"),
@@ -210,7 +241,7 @@ def test_zero_shot_on_every_fiftieth_test_image(bridge: Backbone, real_data: Pat
     chosen = lists.test[::50]
     correct = 0
     for item in chosen:
-        with Image.open(folder / item.impath) as image:
+        with Image.open(folder / item.path) as image:
             features = bridge.encode_image(transform(image.convert("RGB"))[None], None)
         scores = cosine_logits(features.global_features, texts, 20.0)
         correct += int(scores.argmax()) == item.label
