@@ -157,9 +157,16 @@ class ImageDataset(DatasetBase):
         raise NotImplementedError
 
     def datum(self, item: Item) -> Datum:
-        """Return Dassl's record of an image."""
+        """Return Dassl's record of an image.
+
+        Raises:
+            UserError: Dassl.pytorch finds no regular file there; a stand-in does not look.
+        """
         path = f"{self.root}/{item.path}"
-        return Datum(impath=path, label=item.label, classname=item.classname)
+        try:
+            return Datum(impath=path, label=item.label, classname=item.classname)
+        except AssertionError as error:
+            raise UserError(f"{path}: missing, or not a regular file.") from error
 
     def require_folder(self) -> None:
         """Check that the dataset's folder is there.

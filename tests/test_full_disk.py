@@ -21,7 +21,7 @@ from yacs.config import CfgNode
 
 from vtclip import checkpoints, engine, evaluation, log_stream
 from vtclip.errors import UserError, run_command
-from vtclip.log_stream import start_log
+from vtclip.log_stream import end_log, start_log
 from vtclip.results import read_result
 from vtclip.scalars import Scalars
 from vtclip.torch_files import load_on_cpu, save_atomically
@@ -52,13 +52,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 # below what a log has from its start; what config.yaml has; what a checkpoint has
+CONFIG = -1
 LIMITS = {
     "nothing": ("VTCLIP", 0, "config.yaml"),
     "a few lines": ("VTCLIP", 1500, "config.yaml"),
-    "no weights": ("VTCLIP", 4000, "head/model.pth.tar-2"),
+    "no weights": ("VTCLIP", CONFIG, "head/model.pth.tar-2"),
     "some weights": ("VTCLIP", 200_000, "head/model.pth.tar-2"),
-    "no fitted tensors": ("TipAdapter", 4000, "fitted/model.pth.tar-0"),
-    "no predictions": ("ZeroshotCLIP", 4000, "predictions.csv"),
+    "no fitted tensors": ("TipAdapter", CONFIG, "fitted/model.pth.tar-0"),
+    "no predictions": ("ZeroshotCLIP", CONFIG, "predictions.csv"),
 }
 
 
@@ -74,9 +75,17 @@ def _room(run_train, tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.mark.usefixtures("_room")
 @pytest.mark.parametrize("case", LIMITS)
 def test_a_run_that_cannot_be_written(
-    case: str, run_train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str,
+    run_train,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trainer, size, file = LIMITS[case]
+    if size == CONFIG:
+        # Dassl.pytorch's configuration is longer than the stand-in's
+        written = tmp_path_factory.getbasetemp() / "room" / trainer / "config.yaml"
+        size = written.stat().st_size + 500
     run = tmp_path / "output" / "run"
     capsys.readouterr()
     with largest_file(size):
@@ -273,6 +282,21 @@ def test_a_log_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"file.*cannot be written \(Not a directory\)"):
         start_log(str(tmp_path / "file" / "run"))
     assert sys.stdout is before
+    # the logger of Dassl.pytorch closes what it copies, when it is thrown away as well
+    print("still open", flush=True)
+
+
+def test_the_console_outlives_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout
+    for number in range(2):
+        start_log(str(tmp_path / str(number)))
+        print(f"run {number}")
+        end_log()
+        print(f"after {number}")
+        sys.stdout = before
+    assert capsys.readouterr().out.split("\n")[:4] == ["run 0", "after 0", "run 1", "after 1"]
+    (log,) = (tmp_path / "1").glob("log.txt*")
+    assert log.read_text() == "run 1\n"
 
 
 class Bare(Scalars):

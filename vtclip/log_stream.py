@@ -23,9 +23,11 @@ def start_log(folder: str) -> None:
         UserError: there can be no log.
     """
     console = sys.stdout
+    sys.stdout = cast(TextIO, _KeptOpen(console))
     try:
         setup_logger(folder)
     except OSError as error:
+        sys.stdout = console
         name = error.filename or Path(folder)
         raise UserError(f"{name}: cannot be written ({error.strerror}).") from error
     sys.stdout = cast(TextIO, _LogAndConsole(sys.stdout, console, folder))
@@ -35,6 +37,19 @@ def end_log() -> None:
     """Close the log of :func:`start_log`: a process may carry out thousands of runs."""
     if isinstance(sys.stdout, _LogAndConsole):
         sys.stdout.end()
+
+
+class _KeptOpen:
+    """The console, which the logger of Dassl.pytorch would close when its own file is closed."""
+
+    def __init__(self, console: TextIO) -> None:
+        self._console = console
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)
+
+    def close(self) -> None:
+        """Leave the console open: what comes after a run is printed there."""
 
 
 class _LogAndConsole:

@@ -124,7 +124,7 @@ def check(parsed: argparse.Namespace) -> int:
         # Dassl prints what it makes
         with contextlib.redirect_stdout(io.StringIO()):
             transform = transform_of(cfg, is_train=False)
-        images, labels, prompts = _digits(cfg, transform, parsed.images)
+            images, labels, prompts = _digits(cfg, transform, parsed.images)
     few = images[:2].to(parsed.device)
     for fault in chain(image_faults(backbone, few), text_faults(backbone, prompts)):
         return _tell(backbone, fault)
