@@ -31,6 +31,7 @@ from benchmarks.machine import write_results
 from benchmarks.selection_rules import all_validation
 from datasets.base import ImageDataset
 from datasets.feature_bank import FeatureBank
+from vtclip.checkout import CONFIGS
 from vtclip.errors import UserError, run_command
 from vtclip.plugins import import_modules
 from vtclip.results import Result, read_result
@@ -141,7 +142,7 @@ def main() -> None:
     if args.bank:
         output = args.output / f"{args.bank.stem}_{args.width}"
         bank = narrowed(args.bank, args.width, output) if args.width else args.bank
-        file = train.CONFIGS / "datasets" / "feature_bank.yaml"
+        file = CONFIGS / "datasets" / "feature_bank.yaml"
         data = ["--dataset-config-file", str(file), "DATASET.FEATURE_BANK", str(bank)]
     rows = []
     for schedule in args.schedules:
