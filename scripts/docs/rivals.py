@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from vtclip.method import MethodFacts, registered_methods
 from vtclip.plugins import import_modules
-from vtclip.tables.names import BENCHMARK, dataset_name, method_name, same_method, shots_name
+from vtclip.tables.names import BENCHMARK, dataset_name, method_name, same_method
 from vtclip.tables.published import PublishedResult, read_published
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "rivals"
@@ -119,6 +119,7 @@ def published_table(names: Iterable[str]) -> str:
     if not found:
         return "None are in `vtclip/tables/published_results.csv`: no machine-readable source was at hand."
     shots = sorted({count for row in found for count in row.by_shots})
+    sources = list(dict.fromkeys(row.source for row in found))
     rows = [
         (
             row.method,
@@ -126,13 +127,18 @@ def published_table(names: Iterable[str]) -> str:
             row.of,
             *(f"{row.by_shots[s]:.2f}" if s in row.by_shots else "" for s in shots),
             row.selected_on or "not known",
-            row.source,
+            f"[{sources.index(row.source) + 1}]",
         )
         for row in found
     ]
-    head = ["method", "backbone", "mean of", *map(shots_name, shots)]
-    table = tabulate(rows, [*head, "selected on", "source"], "github", disable_numparse=True)
-    return f"From `vtclip/tables/published_results.csv`; nothing here was run again.\n\n{table}"
+    head = ["method", "backbone", "mean of", *map(str, shots), "selected on", "source"]
+    table = tabulate(rows, head, "github", disable_numparse=True)
+    listed = "\n".join(f"{number}. `{source}`" for number, source in enumerate(sources, 1))
+    return (
+        "Accuracy in %; the numbers above the columns are shots. From\n"
+        "`vtclip/tables/published_results.csv`; nothing here was run again.\n\n"
+        f"{table}\n\nSources:\n\n{listed}"
+    )
 
 
 def averages(results: Iterable[PublishedResult]) -> list[Published]:
@@ -143,7 +149,7 @@ def averages(results: Iterable[PublishedResult]) -> list[Published]:
     found = []
     for (method, backbone, source), group in groups.items():
         by_shots: dict[int, float] = {}
-        of = "eleven datasets"
+        of = "11 datasets"
         for shots in sorted({result.shots for result in group}):
             part = {dataset_name(r.dataset): r.accuracy for r in group if r.shots == shots}
             if "average" in part:
@@ -151,7 +157,7 @@ def averages(results: Iterable[PublishedResult]) -> list[Published]:
             elif part.keys() == BENCHMARK.keys():
                 by_shots[shots] = sum(part.values()) / len(part)
         if not by_shots:
-            of = "ImageNet alone"
+            of = "ImageNet"
             by_shots = {r.shots: r.accuracy for r in group if dataset_name(r.dataset) == "ImageNet"}
         if by_shots:
             chosen = {r.selected_on for r in group if r.selected_on}

@@ -46,9 +46,9 @@ def test_an_average_is_of_all_eleven_datasets() -> None:
     whole = [result(key, 4, 50.0 + n, "test") for n, key in enumerate(BENCHMARK.values())]
     some = [result("imagenet", 8, 10.0), result("dtd", 8, 20.0)]
     (found,) = averages([*whole, *some])
-    assert (found.of, found.by_shots, found.selected_on) == ("eleven datasets", {4: 55.0}, "test")
+    assert (found.of, found.by_shots, found.selected_on) == ("11 datasets", {4: 55.0}, "test")
     (alone,) = averages(some)
-    assert (alone.of, alone.by_shots) == ("ImageNet alone", {8: 10.0})
+    assert (alone.of, alone.by_shots) == ("ImageNet", {8: 10.0})
     assert averages(some[1:]) == []
 
 
