@@ -78,8 +78,8 @@ def section(names: Sequence[str]) -> str:
         alike = " and ".join(f"`{name}`" for name in names if tables[name] == table)
         parts.append(f"{alike}:\n\n{table}" if table else f"{alike}: no setting of its own.")
     parts.append(
-        "Where there is no optimiser, batch size or augmentation, those of CoOp apply, as far as the "
-        "method trains or reads images\nat all. What is the authors' and what is not stands below."
+        "Batches and augmentation that are not named are CoOp's, as far as the method uses any. What is "
+        "the authors'\nand what is not stands below."
     )
     parts.append("## Published averages")
     parts.append(published_table(names))
@@ -131,7 +131,7 @@ def published_table(names: Iterable[str]) -> str:
         )
         for row in found
     ]
-    head = ["method", "backbone", "mean of", *map(str, shots), "selected on", "source"]
+    head = ["method", "backbone", "mean of", *map(str, shots), "selected on", "from"]
     table = tabulate(rows, head, "github", disable_numparse=True)
     listed = "\n".join(f"{number}. `{source}`" for number, source in enumerate(sources, 1))
     return (
