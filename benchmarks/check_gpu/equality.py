@@ -27,11 +27,12 @@ UNITS = {"fp32": 2.0**-24, "bf16": 2.0**-9}
 def check_equality(device: torch.device, sizes: Sizes) -> Iterator[Line]:
     """Compare every case on a device with the CPU, in fp32 and, where it may be, in bf16."""
     for case in CASES:
-        exact = found_on("cpu", case, sizes, torch.float64)
         for precision in ("fp32", "bf16") if case.in_bf16 else ("fp32",):
             products = torch.bfloat16 if precision == "bf16" else None
-            theirs = found_on("cpu", case, sizes, torch.float32, products)
-            ours = found_on(device, case, sizes, torch.float32, products)
+            shape = sizes.compared_in_bf16 if products else sizes.compared
+            exact = found_on("cpu", case, shape, torch.float64)
+            theirs = found_on("cpu", case, shape, torch.float32, products)
+            ours = found_on(device, case, shape, torch.float32, products)
             errors = [error_of_outputs(x.outputs, exact.outputs) for x in (ours, theirs)]
             yield compared(f"{case.name}: outputs, {precision}", errors, UNITS[precision])
             if exact.gradients:
@@ -42,12 +43,11 @@ def check_equality(device: torch.device, sizes: Sizes) -> Iterator[Line]:
 def found_on(
     device: torch.device | str,
     case: Case,
-    sizes: Sizes,
+    shape: tuple[int, int, int, int],
     dtype: torch.dtype,
     products: torch.dtype | None = None,
 ) -> Found:
-    """Compute a case on a device and return the tensors on the CPU."""
-    shape = (sizes.compared_classes, sizes.compared_batch, sizes.locations, sizes.dim)
+    """Compute a case of K, B, S and D on a device and return the tensors on the CPU."""
     inputs = draw(*shape, device, dtype)
     with autocast(torch.device(device), products):
         found = case.run(inputs)

@@ -15,7 +15,8 @@ class Sizes:
         locations: S.
         batch: B, of an epoch and of the attention.
         max_pairs: pairs of image and class held at once.
-        compared_classes, compared_batch: K and B where results are compared with the CPU's.
+        compared, compared_in_bf16: K, B, S and D where results are compared with the CPU's, which
+            may have to emulate bf16.
         train, test: images of an epoch and of an evaluation, to which times are scaled.
         steps: that are measured of each.
         repetitions: of a step of the attention, after as many to warm up as `warm_up`.
@@ -31,8 +32,8 @@ class Sizes:
     locations: int
     batch: int
     max_pairs: int
-    compared_classes: int
-    compared_batch: int
+    compared: tuple[int, int, int, int]
+    compared_in_bf16: tuple[int, int, int, int]
     train: int
     test: int
     steps: int
@@ -50,8 +51,8 @@ FULL = Sizes(
     locations=49,
     batch=32,
     max_pairs=4096,
-    compared_classes=400,
-    compared_batch=4,
+    compared=(400, 4, 49, 1024),
+    compared_in_bf16=(64, 2, 49, 256),
     train=16_000,
     test=50_000,
     steps=30,
@@ -68,8 +69,8 @@ SMALL = Sizes(
     locations=9,
     batch=8,
     max_pairs=64,
-    compared_classes=20,
-    compared_batch=4,
+    compared=(20, 4, 9, 64),
+    compared_in_bf16=(20, 2, 9, 64),
     train=160,
     test=320,
     steps=2,
