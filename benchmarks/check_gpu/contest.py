@@ -123,7 +123,7 @@ def race(
     try:
         for who, step in steps.items():
             peaks[who] = peak_mib(step, device)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         yield not_run("attention", f"{name} against {rival}", "not enough memory")
         return
     seconds = {
