@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from benchmarks.check_gpu import __main__ as command
 from benchmarks.check_gpu import contest, epoch, equality, resume
 from benchmarks.check_gpu.cases import CASES, Case, Found, Inputs, draw, zero_shot_case
+from benchmarks.check_gpu.encoding import ENCODERS, random_backbone
 from benchmarks.check_gpu.equality import check_equality, compared
 from benchmarks.check_gpu.lines import Line, all_passed, limited, measured
 from benchmarks.check_gpu.methods import check_methods
@@ -239,3 +240,14 @@ def test_a_page_has_a_row_per_line() -> None:
     lines = [limited("resume", "weights", 0.5, 0.25, "of length")]
     page = page_of(lines, {"torch": "2"}, "cuda", SMALL)
     assert "| weights | failed | 0.5 of length | at most 0.25 of length |" in page
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_stays_on_its_device(name: str) -> None:
+    backbone, side = random_backbone(name, SMALL)
+    backbone = backbone.to("meta")
+    for tokens in backbone.token_kinds:
+        features = backbone.encode_image(torch.empty(2, 3, side, side, device="meta"), tokens)
+        assert features.spatial_features is not None
+        assert features.spatial_features.device.type == "meta"
+    assert backbone.encode_text(["a cat", "a dog in a garden"]).device.type == "meta"
