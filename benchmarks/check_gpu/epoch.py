@@ -57,7 +57,7 @@ def measure(
         optimizer.step()
         losses.append(loss.detach())
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def evaluate() -> None:
         features, _ = batches.next()
         spatial = features.spatial_features

@@ -64,9 +64,9 @@ FULL = Sizes(
     methods=(),
 )
 SMALL = Sizes(
-    classes=40,
-    dim=64,
-    locations=9,
+    classes=100,
+    dim=128,
+    locations=4,
     batch=8,
     max_pairs=64,
     compared=(20, 4, 9, 64),

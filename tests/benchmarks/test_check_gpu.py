@@ -102,6 +102,9 @@ def test_every_step_runs_small_on_the_cpu(small_run: tuple[int, Path]) -> None:
     assert by_name["ZeroshotCLIP"].value == pytest.approx(69.40, abs=0.005)
     apart = by_name["logits and those of torch's layer, fp32"].value
     assert apart is not None and 0 < apart < 1e-6
+    # our order of products is not that of flash attention at this size
+    apart = by_name["cross-attention alone, both, bf16"].value
+    assert apart is not None and 0 < apart < 0.02
     for case in CASES:
         assert 0 <= (by_name[f"{case.name}: outputs, fp32"].value or 0) < 1e-5
     for name in ("RN50 at 64 pixels, fp32", "ViT-B/16 at 64 pixels, fp32"):
@@ -123,7 +126,7 @@ def test_a_scaled_epoch_is_its_steps_times_their_seconds(monkeypatch: pytest.Mon
     # 160 and 320 images in batches of 8
     for name, images, steps in (("epoch", 160, 20), ("evaluation", 320, 40)):
         for precision in ("fp32", "bf16"):
-            what = f"K 40, D 64, S 9, {precision}: {name} of {images} images"
+            what = f"K 100, D 128, S 4, {precision}: {name} of {images} images"
             assert found[f"{what}, 2 of {steps} steps, scaled"].value == 0.5 * steps
 
 
