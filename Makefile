@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev,onnx,open-clip,hf,sweep
 READY = $(VENV)/.vtclip-ready
 
-.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench bench-quick docs dist clean
+.PHONY: setup demo test test-upstream fuzz faults lint type-check format bench bench-quick check-gpu docs dist clean
 
 setup: $(READY)
 
@@ -61,6 +61,10 @@ bench: $(READY)
 # in three minutes, to see what a change does; docs/performance.md stays as it is
 bench-quick: $(READY)
 	$(BIN)/python -m benchmarks --quick
+
+# on a machine with a GPU, in ten minutes; writes output/check_gpu
+check-gpu: $(READY)
+	$(BIN)/python -m benchmarks.check_gpu
 
 # the site, in docs/_build/html
 docs: $(READY)

@@ -21,6 +21,9 @@ def entries(page: Path) -> set[str]:
 def test_every_page_is_in_the_contents() -> None:
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.glob("*.md")}
     pages |= {f"site/{path.stem}" for path in DOCS.glob("site/*.md")} | {"api/index"}
+    assert entries(DOCS / "rivals.md") == {
+        f"rivals/{path.stem}" for path in DOCS.glob("rivals/*.md")
+    }
     assert entries(DOCS / "index.md") == pages - {"index"}
     assert entries(DOCS / "api" / "index.md") == {
         path.stem for path in DOCS.glob("api/*.md") if path.stem != "index"

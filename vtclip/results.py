@@ -171,7 +171,7 @@ class Result:
 
     @property
     def method(self) -> str:
-        """The trainer, and in brackets what is not the published recipe: its name, a shortlist."""
+        """The trainer, and in brackets what is not the published recipe (its name, a shortlist)."""
         recipe = self.settings.get("TRAINER.RECIPE", "")
         notes = [recipe] if isinstance(recipe, str) and RECIPE.fullmatch(recipe) else []
         # an approximation, so not in one row with the method

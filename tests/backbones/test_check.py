@@ -149,6 +149,33 @@ def test_what_is_wrong_in_features_is_found(broken: type[Sound], fault: str) -> 
     assert re.search(fault, faults(broken())[0])
 
 
+class OfFewWords(Sound):
+    """Its text encoder has room for one word more than the prompts have."""
+
+    def encode_text(self, prompts: Any) -> Tensor:
+        assert max(len(prompt.split()) for prompt in prompts) <= 3
+        return super().encode_text(prompts)
+
+
+def test_a_short_text_encoder_is_sound() -> None:
+    assert faults(OfFewWords()) == []
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_folder_of_transformers_by_the_command(kind: str, tmp_path: Path, capsys) -> None:
+    """The tokenizer of these models has room for 40 letters."""
+    pytest.importorskip("transformers")
+    from .small_models import write_transformers
+
+    write_transformers(kind, tmp_path / kind)
+    assert main(["check", f"hf:{tmp_path / kind}", "--images", "10"]) == 0
+    rows = dict(
+        line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line
+    )
+    joint = {"clip": "joint 24, before it 48", "siglip": "joint 48, before it 48"}
+    assert joint[kind] in rows["widths"]
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "fault"),
     [

@@ -73,7 +73,7 @@ def backbone_label(name: str) -> str:
 
     ViT-B/32 is vit_b32, ViT-L/14@336px is vit_l14_336px. A path is its stem and 8 hexadecimal
     digits of the SHA-256 of the absolute path. For families see
-    :attr:`vtclip.backbones.families.FamilyName.label`.
+    `vtclip.backbones.families.FamilyName.label`.
     """
     name = canonical_name(name)
     is_registered = name in available_backbones()

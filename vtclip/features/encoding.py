@@ -97,7 +97,7 @@ class Encoding:
 
     @cached_property
     def is_light(self) -> bool:
-        """Whether one thread is enough for the backbone (see :attr:`Backbone.is_light`)."""
+        """Whether one thread is enough for the backbone (see `Backbone.is_light`)."""
         return self.backbone.is_light
 
     @cached_property

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vtclip.methods.class_counts import class_counts
+
 
 class ClassVectors(nn.Module):
     """Trainable class vectors W [K, D].
@@ -35,7 +37,7 @@ def class_strengths(logits: Tensor, labels: Tensor) -> Tensor:
     """
     right = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
     sums = right.new_zeros(logits.shape[1]).index_add(0, labels, right)
-    return sums / labels.bincount(minlength=logits.shape[1])
+    return sums / class_counts(labels, logits.shape[1])
 
 
 def distance_from_texts(weight: Tensor, texts: Tensor, strengths: Tensor) -> Tensor:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vtclip.methods.class_counts import class_counts
+
 
 def class_means(support: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     """Return the mean [K, D] of the features [N, D] of each class, 0 for one without images."""
     sums = support.new_zeros(n_classes, support.shape[1]).index_add(0, labels, support)
-    counts = labels.bincount(minlength=n_classes).clamp(min=1)
+    counts = class_counts(labels, n_classes).clamp(min=1)
     return sums / counts[:, None]
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vtclip.methods.class_counts import class_counts
+
 # the factor of the mean similarity that a starts at
 START = 250.0
 MOMENTUM = 0.9
@@ -44,7 +46,7 @@ def starting_state(support: Tensor, labels: Tensor, text_features: Tensor) -> St
         text_features: T [K, D], normalised.
     """
     weight = torch.zeros_like(text_features).index_add(0, labels, support)
-    similar = (weight * text_features).sum(dim=1) / labels.bincount(minlength=len(weight))
+    similar = (weight * text_features).sum(dim=1) / class_counts(labels, len(weight))
     alpha = START * similar.mean()
     return State(weight, weight.new_zeros(len(weight)), alpha.repeat(len(weight)))
 

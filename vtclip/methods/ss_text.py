@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from vtclip.methods.class_counts import class_counts
+
 
 def class_weights(text_features: Tensor, support: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Return t_k + s / (N lam_k) * (sum of the class's g), with lam_k = 1 / n_k.
@@ -19,7 +21,7 @@ def class_weights(text_features: Tensor, support: Tensor, labels: Tensor, scale:
         [K, D], of any length: the logits are cosines.
     """
     sums = text_features.new_zeros(text_features.shape).index_add(0, labels, support)
-    counts = labels.bincount(minlength=len(text_features)).to(sums.dtype)
+    counts = class_counts(labels, len(text_features)).to(sums.dtype)
     return text_features + scale / len(labels) * counts[:, None] * sums
 
 

@@ -1,0 +1,1 @@
+"""What a machine with a GPU shows of this project: `python -m benchmarks.check_gpu`."""
