@@ -18,12 +18,6 @@ import_modules(["trainers", "datasets"])
 train.plan_of(train.parse_args([]))
 print(*sorted({"torchvision", "sklearn", "matplotlib", "tensorboard", "clip"} & set(sys.modules)))
 """
-WARM = """
-import sys
-from vtclip.backbones import build_backbone
-build_backbone("tiny").encode_text(["a photo of a cat."])
-print(*sorted({"torchvision", "sklearn", "clip", "torch._dynamo", "sympy"} & set(sys.modules)))
-"""
 ARGUMENTS = """
 import sys, train
 train.parse_args(["--shots", "4"])
@@ -67,10 +61,6 @@ def run(code: str, *arguments: str) -> str:
 
 def test_a_configuration_needs_nothing_heavy_but_torch() -> None:
     assert run(PLAN) == ""
-
-
-def test_a_backbone_needs_no_torchvision() -> None:
-    assert run(WARM) == ""
 
 
 def test_arguments_are_read_before_torch() -> None:

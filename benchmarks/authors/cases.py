@@ -29,6 +29,7 @@ class Case:
         classes: names, by label.
         measured_epochs: of training, None for all of them.
         measured_views: of Tip-Adapter's ten, None for all of them.
+        our_epochs: of our own training, where it has more; None for all of them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     classes: tuple[str, ...]
     measured_epochs: int | None
     measured_views: int | None
+    our_epochs: int | None
 
     def rows(self, part: str) -> Rows:
         """Return the rows of a part of the split."""

@@ -27,7 +27,6 @@ class Row:
         encodes: whether the program encodes images anew in every epoch.
         epochs: of the whole training.
         without: parts of the program's time that are another method's.
-        options: KEY VALUE pairs of ours.
     """
 
     trainer: str
@@ -35,7 +34,6 @@ class Row:
     encodes: bool = False
     epochs: int = 1
     without: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -221,7 +219,6 @@ COOP = Program(
             r"\* accuracy: ([\d.]+)%",
             encodes=True,
             epochs=200,
-            options=("OPTIM.MAX_EPOCH", "200"),
         ),
     ),
     weights=True,
@@ -239,7 +236,6 @@ CLIP_ADAPTER = Program(
             r"\* accuracy: ([\d.]+)%",
             encodes=True,
             epochs=200,
-            options=("OPTIM.MAX_EPOCH", "200"),
         ),
     ),
     weights=True,
