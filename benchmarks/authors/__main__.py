@@ -80,7 +80,7 @@ def ours(row: Row, case: Case, folder: Path) -> tuple[float, float]:
         *("--dataset-config-file", "configs/datasets/caltech101.yaml", "--shots", str(case.shots)),
         *("--backbone", str(case.weights), "--output-dir", str(output)),
         *("FEATURES.ROOT", str(output.with_suffix(".cache")), "DATASET.ALLOW_RANDOM_SPLIT", "True"),
-        *("OPTIM.MAX_EPOCH", str(epochs)),
+        *(("OPTIM.MAX_EPOCH", str(epochs)) if row.epochs > 1 else ()),
     ]
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
