@@ -1,7 +1,7 @@
 """CALIP's own program beside ours, where VTCLIP_CALIP names a checkout of ZiyuGuo99/CALIP.
 
 It takes features of images from its cache. ImageNet, CLIP's text encoder and CUDA are replaced, and
-so is its count of correct images, which current NumPy refuses: there the logits are noted.
+so is its count of correct images: there the logits are noted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.authors.shims import on_cpu
 from tests.backbones.test_openai_clip import images_for, make_clip
 from vtclip.backbones.openai_clip import OpenAIBackbone
 from vtclip.features import Features
@@ -62,13 +63,12 @@ def scores_of_authors(
         "torchvision": {"datasets": images},
     }
     noted: list[Tensor] = []
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, on_cpu():
         for name, values in replaced.items():
             module = ModuleType(name)
             vars(module).update(values)
             patch.setitem(sys.modules, name, module)
         patch.setitem(sys.modules, "utils", module_of(folder / "utils.py"))
-        patch.setattr(Tensor, "cuda", lambda x: x)
         program = module_of(folder / "run_imagenet.py")
 
         def accuracy(logits: Tensor, labels: Tensor, n: int) -> tuple[float, None]:

@@ -17,6 +17,7 @@ import torch
 from dassl.optim import build_optimizer
 from torch import Tensor, nn
 
+from benchmarks.authors.shims import on_cpu
 from vtclip.methods.zero_shot import cosine_logits
 
 from .conftest import Arguments, Build, checkout, module_of
@@ -41,13 +42,6 @@ class FeaturesAsCLIP(nn.Module):
         self.visual = nn.Identity()
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=False)
         self.encode_text = lambda tokens: text_features
-
-
-@pytest.fixture
-def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave tensors where they are that a program sends to CUDA."""
-    to = Tensor.to
-    monkeypatch.setattr(Tensor, "to", lambda x, *a, **k: x if a == ("cuda",) else to(x, *a, **k))
 
 
 def trained_by_authors(authors: ModuleType, ours: Any) -> nn.Module:
@@ -81,19 +75,19 @@ def trained_by_authors(authors: ModuleType, ours: Any) -> nn.Module:
     return model
 
 
-@pytest.mark.usefixtures("on_cpu")
 def test_same_weights_and_logits_after_the_same_batches(
     authors: ModuleType, build: Build, on_bank: Arguments, tmp_path: Path
 ) -> None:
     ours = build(on_bank("CLIPAdapter", tmp_path))
     first = ours.head.down.weight.detach().clone()
-    model = trained_by_authors(authors, ours)
+    with on_cpu():
+        model = trained_by_authors(authors, ours)
     down, up = model.adapter.parameters()
     assert (down - first).abs().max() > 1e-4
     torch.testing.assert_close(ours.head.down.weight, down, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(ours.head.up.weight, up, atol=1e-6, rtol=1e-5)
     features, _ = ours.features("val")
-    with torch.no_grad():
+    with torch.no_grad(), on_cpu():
         logits = model(features.global_features)
         torch.testing.assert_close(ours.logits(features), logits, atol=1e-4, rtol=1e-5)
     zero_shot = cosine_logits(features.global_features, ours.text_features, ours.scale)

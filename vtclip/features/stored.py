@@ -13,7 +13,7 @@ from torch import Tensor
 from vtclip.errors import UserError
 from vtclip.features.keys import KEY_BYTES
 from vtclip.features.shard_files import Shard
-from vtclip.features.source import MemoryFeatures, fetch_grouped
+from vtclip.features.source import rows_of
 from vtclip.features.store import CacheEntry
 from vtclip.image_features import Features
 
@@ -43,7 +43,7 @@ class StoredFeatures:
     """
 
     def __init__(self, entry: CacheEntry, keys: Sequence[bytes], tokens: str | None) -> None:
-        self._shards: list[MemoryFeatures] = []
+        self._shards: list[Features] = []
         places: dict[bytes, tuple[int, int]] = {}
         checked = entry.checked
         shapes: dict[str, list[int]] = {}
@@ -70,7 +70,7 @@ class StoredFeatures:
                         f"{shard.path}: {name} features of shape {shape}, but {shapes[name]} in "
                         "another shard of the entry; remove one of them."
                     )
-            self._shards.append(MemoryFeatures(features))
+            self._shards.append(features)
             for row in range(shard.images):
                 key = found[row * KEY_BYTES : (row + 1) * KEY_BYTES]
                 places[key] = (len(self._shards) - 1, row)
@@ -85,7 +85,13 @@ class StoredFeatures:
     def fetch(self, rows: Tensor) -> Features:
         """Read rows from disk, or from the file cache of the system."""
         shards, places = self._places[rows].unbind(1)
-        return fetch_grouped(self._shards, shards, places)
+        spatial = [
+            shard.spatial_features for shard in self._shards if shard.spatial_features is not None
+        ]
+        return Features(
+            rows_of([shard.global_features for shard in self._shards], shards, places),
+            rows_of(spatial, shards, places) if spatial else None,
+        )
 
 
 def map_shard(shard: Shard, *, spatial: bool) -> tuple[bytes, Features]:
