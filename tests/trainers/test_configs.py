@@ -65,12 +65,14 @@ def protocol_of(name: str) -> CfgNode:
 def test_only_configurations_that_say_something_are_there() -> None:
     assert trainers.__all__
     folders = {path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*") if path.is_dir()}
-    methods = {"VTCLIP", "CLIPAdapter"}
+    methods = {"VTCLIP", "VTCLIPPlus", "CLIPAdapter"}
     assert folders == {"datasets", "trainers", *(f"trainers/{name}" for name in methods)}
     found = {
         name: {path.stem for path in (CONFIGS / "trainers" / name).iterdir()} for name in methods
     }
-    assert found == {"VTCLIP": set(BACKBONES), "CLIPAdapter": {"tuned"}}
+    assert found == {
+        "VTCLIP": {*BACKBONES, "fast"}, "VTCLIPPlus": {"fast"}, "CLIPAdapter": {"tuned"},
+    }  # fmt: skip
     tuned = merged(CONFIGS / "trainers" / "CLIPAdapter" / "tuned.yaml")
     assert tuned.TRAINER.NAME == "CLIPAdapter" and tuned.TRAINER.CLIPADAPTER.SEARCH_RATIO
 
@@ -95,6 +97,20 @@ def test_a_recipe_sets_what_its_file_says_and_names_the_folder() -> None:
     assert differing_keys(run_settings(published.cfg), run_settings(tuned.cfg)) == [*TUNED]
     assert {key: flatten(tuned.cfg)[key] for key in TUNED} == TUNED
     assert tuned.folder.as_posix() == "output/digits/CLIPAdapter/tiny_4shots_tuned"
+
+
+@pytest.mark.parametrize("method", ["VTCLIP", "VTCLIPPlus"])
+def test_the_fast_recipe_departs_in_its_schedule_alone(method: str) -> None:
+    def settings(recipe: str) -> dict[str, Any]:
+        file = recipe_file(recipe, method, CONFIGS) if recipe else ""
+        return run_settings(
+            plan_run(RunArguments(trainer=method, method_file=file, shots=16), CONFIGS).cfg
+        )
+
+    paper, fast = settings(""), settings("fast")
+    changed = ["OPTIM.LR", "OPTIM.MAX_EPOCH", "OPTIM.WARMUP_EPOCH", "TRAINER.RECIPE"]
+    assert differing_keys(paper, fast) == changed
+    assert [fast[key] for key in changed] == [3e-3, 20, -1, "fast"]
 
 
 def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any) -> None:
