@@ -9,7 +9,7 @@ and nothing is trained: a prompt is placed in the space of the images in closed 
     python train.py --plugin examples/lite_bridge.py --backbone lite-bridge --trainer ZeroshotCLIP
 
 `lite-bridge-256` has images and prompts in the 256 directions that tell ImageNet's classes apart
-best: a training step costs a twentieth, and features take a fifth of the disk.
+best: products with D x D matrices cost a 25th, and features take a fifth of the disk.
 
 Models and licences:
 

@@ -16,7 +16,6 @@ from vtclip.sweep.local import LocalEngine
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (1, 2, 3)
-SHOTS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)

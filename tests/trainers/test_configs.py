@@ -119,7 +119,7 @@ def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any)
     assert "--recipe: unknown name 'tune'; did you mean tuned?" in capsys.readouterr().err
     # the configuration of a backbone is no recipe
     assert run_train("--recipe", "rn50") == 2
-    assert "Known: none." in capsys.readouterr().err
+    assert "Known: fast." in capsys.readouterr().err
     assert run_train("--trainer", "VTCLP", "--recipe", "tuned") == 2
     assert "--trainer: unknown name 'VTCLP'; did you mean VTCLIP?" in capsys.readouterr().err
 
