@@ -1,7 +1,8 @@
-"""Run every method on digits and on the photographs of Caltech101, and write docs/results.md.
+"""Run every method on a dataset, and write its page of results.
 
     export LITE_BRIDGE_CLASSNAMES=data/imagenet/classnames.txt
-    python -m scripts.docs.results --root data
+    python -m scripts.docs.results caltech101 --root data    # docs/results.md
+    python -m scripts.docs.results digits --root data        # docs/results_digits.md
 
 The runs are those of scripts/docs/sweeps; what has a result is not run again.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -30,73 +31,65 @@ from vtclip.tables.names import shots_name
 from vtclip.tables.render import render
 
 SWEEPS = Path(__file__).with_name("sweeps")
-NAMES = ("caltech101", "digits")
-NOTES = Path(__file__).with_name("results_notes.md")
+PAGES = {"caltech101": Path("docs/results.md"), "digits": Path("docs/results_digits.md")}
 IMAGES = Path("docs/images")
 METRICS = ("accuracy", "ece")
+ENVIRONMENT = "export LITE_BRIDGE_CLASSNAMES=data/imagenet/classnames.txt\n    "
+BELOW = "\n\n- "
 OURS = ("VTCLIP", "VTCLIP (fast)", "VTCLIPPlus", "VTCLIPPlus (fast)")
 
-PAGE = """# Results
+PAGE = """{intro}
 
-Every method on two datasets; seeds 1 to 3, hyper-parameters and epochs selected on few-shot validation
-images or not at all. This page is written by
+Seeds 1 to 3; hyper-parameters and epochs are selected on few-shot validation images or not at all. This page is
+written by
 
-    export LITE_BRIDGE_CLASSNAMES=data/imagenet/classnames.txt
-    python -m scripts.docs.results --root data
+    {environment}python -m scripts.docs.results {name} --root data
 
-which takes the time of the runs below ({hours} hours of one core) and that of encoding the images. The runs are those of
-`scripts/docs/sweeps`, by `python sweep.py`. CLIP's own features are in [another table](feature_bank.md).
+The runs, those of `scripts/docs/sweeps/{name}.yaml`, took {hours} hours of one core together, encoding included.
 
-{notes}
+## Accuracy and calibration
 
-## Caltech101: photographs
+{tables}
 
-The official test split, 2,465 images, with [the lite bridge](lite_bridge.md) in 256 directions: two models that were
-never trained together, so absolute figures say nothing about CLIP's. To fit into hours on two cores no image is
-augmented, for any method: each is resized to a square, and caches and training see it as it is.
-
-{caltech101}
-
-![Accuracy on Caltech101 against shots](images/caltech101.png)
-
-## Digits
-
-719 test images of handwritten digits with the backbone [tiny](tiny.md), every method by its defaults.
-
-{digits}
-
-![Accuracy on digits against shots](images/digits.png)
+![Accuracy against shots](images/{name}.png)
 
 ## Where VT-CLIP and its successor lose
 
-The best of the other methods at the same number of shots, by mean accuracy:
+Their lead over the best of the other methods at the same number of shots, in points of mean accuracy; below 0 they lose:
 
 {losses}
+
+{notes}
 """
 
 
 def main() -> None:
     """Run what has no result yet, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=PAGES, help="which runs")
     parser.add_argument("--root", type=Path, required=True, help="data root")
     args = parser.parse_args()
+    file = SWEEPS / f"{args.name}.yaml"
+    command = [str(file), "--root", str(args.root), "--record", f"output/sweep_{args.name}.json"]
     import_modules(["trainers", "datasets"])
-    tables = {}
-    for name in NAMES:
-        command = [str(SWEEPS / f"{name}.yaml"), "--root", str(args.root)]
-        record = ["--record", f"output/sweep_{name}.json"]
-        if sweep.main([*command, *record]):
-            raise UserError(f"{SWEEPS / name}.yaml: a run has failed.")
-        tables[name] = tables_of(results_of(planned(command)), METRICS)
-        draw(tables[name][0], IMAGES / f"{name}.png")
-    accuracies = [of_dataset[0] for of_dataset in tables.values()]
-    page = PAGE.format(
-        **{name: shown(of_dataset) for name, of_dataset in tables.items()},
-        losses=losses(accuracies),
-        hours=f"{hours(accuracies):.1f}",
-        notes=NOTES.read_text(encoding="utf-8").strip(),
+    if sweep.main(command):
+        raise UserError(f"{file}: a run has failed.")
+    accuracy, ece = tables_of(results_of(planned(command)), METRICS)
+    draw(accuracy, IMAGES / f"{args.name}.png")
+    intro, notes = (
+        (SWEEPS / f"{args.name}_{part}.md").read_text(encoding="utf-8").strip()
+        for part in ("intro", "notes")
     )
-    write_text(Path("docs/results.md"), page)
+    page = PAGE.format(
+        intro=intro,
+        name=args.name,
+        environment=ENVIRONMENT if args.name == "caltech101" else "",
+        hours=f"{hours(accuracy):.1f}",
+        tables=shown(accuracy, ece),
+        losses=losses(accuracy),
+        notes=notes,
+    )
+    write_text(PAGES[args.name], page)
 
 
 def planned(command: Sequence[str]) -> SweepPlan:
@@ -112,52 +105,48 @@ def results_of(plan: SweepPlan) -> Collection:
     return Collection([Run(folder, read_result(folder / RESULT_FILE)) for folder in folders])
 
 
-def shown(tables: Sequence[TableData]) -> str:
+def shown(accuracy: TableData, ece: TableData) -> str:
     """Return the table of accuracy with what the methods cost, and that of ECE."""
-    accuracy, ece = tables
     costs = render(accuracy, "markdown", "methods", tuple(COSTS))
     calibration = render(ece, "markdown", "methods", ())
     # what stands below both is the same
-    return f"{costs}\n\n{calibration.split(chr(10) + chr(10) + '- ')[0]}"
+    return f"{costs}\n\n{calibration.split(BELOW)[0]}"
 
 
-def hours(tables: Sequence[TableData]) -> float:
+def hours(data: TableData) -> float:
     """Return the time that all runs have taken, in hours."""
-    seconds = [sum(run.result.seconds.values()) for data in tables for run in data.runs]
-    return sum(seconds) / 3600
+    return sum(sum(run.result.seconds.values()) for run in data.runs) / 3600
 
 
-def losses(tables: Sequence[TableData]) -> str:
+def losses(data: TableData) -> str:
     """Return a table of the methods of this project against the best of the others."""
-    rows = [row for data in tables for row in _rows(data)]
-    return tabulate(
-        rows, ["dataset", "method", *rows_head(tables)], "github", disable_numparse=True
-    )
-
-
-def rows_head(tables: Sequence[TableData]) -> list[str]:
-    """Return the heads of the columns of shots."""
-    counts = {cell.shots for data in tables for cell in data.cells if cell.shots > 0}
-    return [shots_name(count) for count in sorted(counts)]
-
-
-def _rows(data: TableData) -> Iterator[list[str]]:
-    by_method: dict[str, dict[int, Cell]] = {}
-    for cell in data.cells:
-        by_method.setdefault(cell.row.method, {})[cell.shots] = cell
+    by_method = cells_by_method(data)
+    counts = sorted({cell.shots for cell in data.cells if cell.shots > 0})
+    rows = []
     for own in (method for method in OURS if method in by_method):
-        row = [data.datasets[0], own]
-        for shots, cell in sorted(by_method[own].items()):
-            name, best = max(
+        row = [own]
+        for cell in by_method[own]:
+            best = max(
                 (
-                    (method, cells[shots].mean)
+                    other
                     for method, cells in by_method.items()
-                    if method not in OURS and shots in cells
+                    for other in cells
+                    if method not in OURS and other.shots in (0, cell.shots)
                 ),
-                key=lambda found: found[1],
+                key=lambda other: other.mean,
             )
-            row.append(f"{cell.mean - best:+.2f} ({name})")
-        yield row
+            row.append(f"{cell.mean - best.mean:+.2f} ({best.row.method})")
+        rows.append(row)
+    head = ["method", *(shots_name(count) for count in counts)]
+    return tabulate(rows, head, "github", disable_numparse=True)
+
+
+def cells_by_method(data: TableData) -> dict[str, list[Cell]]:
+    """Return the cells of each method, by the number of shots."""
+    methods: dict[str, list[Cell]] = {}
+    for cell in sorted(data.cells, key=lambda cell: cell.shots):
+        methods.setdefault(cell.row.method, []).append(cell)
+    return methods
 
 
 def draw(data: TableData, target: Path) -> None:
@@ -169,10 +158,7 @@ def draw(data: TableData, target: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8.5, 4.8), dpi=110)
     colours = iter(plt.get_cmap("tab20").colors)  # type: ignore[attr-defined]
-    methods: dict[str, list[Cell]] = {}
-    for cell in sorted(data.cells, key=lambda cell: cell.shots):
-        methods.setdefault(cell.row.method, []).append(cell)
-    for method, cells in methods.items():
+    for method, cells in cells_by_method(data).items():
         means = [cell.mean for cell in cells]
         if cells[0].shots == 0:
             axes.axhline(means[0], color="grey", linestyle=":", label=method)
