@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# of setup.py; `make EXTRAS=dev` leaves out what other models, export.py --onnx and Ray need
-EXTRAS ?= dev,onnx,open-clip,hf,sweep
+# of setup.py; `make EXTRAS=dev` leaves out what other models and export.py --onnx need, and with
+# sweep as well the tests start a small Ray cluster
+EXTRAS ?= dev,onnx,open-clip,hf
 READY = $(VENV)/.vtclip-ready
 
 .PHONY: setup demo test test-upstream fuzz faults lint type-check format bench bench-quick check-gpu docs dist clean
