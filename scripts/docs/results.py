@@ -45,7 +45,8 @@ written by
 
     {environment}python -m scripts.docs.results {name} --root data
 
-The runs, those of `scripts/docs/sweeps/{name}.yaml`, took {hours} hours of one core together, encoding included.
+The runs, those of `scripts/docs/sweeps/{name}.yaml`, took {hours} hours of one core together, beside the
+encoding that a sweep does first.
 
 ## Accuracy and calibration
 
@@ -158,6 +159,7 @@ def draw(data: TableData, target: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8.5, 4.8), dpi=110)
     colours = iter(plt.get_cmap("tab20").colors)  # type: ignore[attr-defined]
+    of_ours = iter(("black", "crimson", "dimgray", "salmon"))
     for method, cells in cells_by_method(data).items():
         means = [cell.mean for cell in cells]
         if cells[0].shots == 0:
@@ -169,7 +171,7 @@ def draw(data: TableData, target: Path) -> None:
             means,
             yerr=[cell.std for cell in cells] if ours else None,
             label=method,
-            color=next(colours),
+            color=next(of_ours if ours else colours),
             linewidth=2.5 if ours else 1.2,
             marker="o" if ours else ".",
             capsize=2,
