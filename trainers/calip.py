@@ -30,12 +30,12 @@ class CALIP(FrozenCLIPTrainer):
 
     def logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] at the chosen b2 and b3, before a choice zero-shot CLIP's."""
-        return calip_logits(
-            self.compare(features),
-            self.scale,
-            self.selected_params.get("b2", 0.0),
-            self.selected_params.get("b3", 0.0),
-        )
+        parts = self.compare(features)
+        return calip_logits(parts, self.scale, self.chosen("b2"), self.chosen("b3"))
+
+    def fixed(self) -> dict[str, float]:
+        """Return the weights of zero-shot CLIP."""
+        return {"b2": 0.0, "b3": 0.0}
 
     def compare(self, features: Features) -> Similarities:
         """Return the parts of the logits, each [B, K]."""

@@ -39,13 +39,16 @@ class CLIPAdapter(FrozenCLIPTrainer):
 
     def logits(self, features: Features) -> Tensor:
         """Return the logits [B, K] of the adapted features."""
-        ratio = self.selected_params.get("ratio", self.options.RATIO)
         g = features.global_features
-        return self._match(g, self.head(g), ratio)
+        return self._match(g, self.head(g), self.chosen("ratio"))
 
     def chooses_on_val(self) -> bool:
         """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
         return bool(self.options.SEARCH_RATIO)
+
+    def fixed(self) -> dict[str, float]:
+        """Return RATIO, the one that the adapter is trained at."""
+        return {"ratio": float(self.options.RATIO)}
 
     def search(self) -> Search:
         """Choose the ratio."""

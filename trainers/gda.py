@@ -13,7 +13,7 @@ from vtclip.features import Features
 from vtclip.methods.gda import discriminant
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.results import Search
-from vtclip.search import grid_search
+from vtclip.search import SEARCH, grid_search
 
 # the authors' seven, and where they start (main_few_shots.py of mrflogs/ICLR24)
 ALPHAS = [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0]
@@ -26,6 +26,7 @@ class GDA(FrozenCLIPTrainer):
 
     OPTIONS = {
         "AUGMENT_EPOCHS": Option(10, "augmented views, each a sample", low=1, high=1000),
+        "SEARCH": SEARCH,
     }
     FITTED = {"weight": "KD", "bias": "K"}
     PROTOCOL = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
@@ -42,7 +43,11 @@ class GDA(FrozenCLIPTrainer):
     def logits(self, features: Features) -> Tensor:
         """Return s g T' + alpha (g W' + b), [B, K]."""
         zero_shot, gaussian = self._parts(features)
-        return zero_shot + self.selected_params.get("alpha", FIRST_ALPHA) * gaussian
+        return zero_shot + self.chosen("alpha") * gaussian
+
+    def fixed(self) -> dict[str, float]:
+        """Return the authors' alpha before their search."""
+        return {"alpha": FIRST_ALPHA}
 
     def search(self) -> Search:
         """Choose alpha."""

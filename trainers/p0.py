@@ -60,7 +60,7 @@ class P0(MapTrainer):
 
     def logits(self, features: Features) -> Tensor:
         """Return s cos(g + g A Q', T), [B, K], of the chosen candidate, else the first."""
-        return self._match(features, int(self.selected_params.get("candidate", 0)))
+        return self._match(features, int(self.chosen("candidate")))
 
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sum over candidates of cross-entropy + lam |A|_F^2; logits of the first."""
@@ -72,9 +72,9 @@ class P0(MapTrainer):
             total = total + F.cross_entropy(logits, label) + lam * weight.square().sum()
         return total, scores[0]
 
-    def chooses_on_val(self) -> bool:
-        """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
-        return bool(self.options.SEARCH)
+    def fixed(self) -> dict[str, float]:
+        """Return the place of the first candidate, the authors' without validation."""
+        return {"candidate": 0.0}
 
     def search(self) -> Search:
         """Choose a candidate; its "rate" and "lam" stand at its place in their lists."""

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from vtclip.config import Option
 from vtclip.engine import FrozenCLIPTrainer
 from vtclip.features import Features
-from vtclip.methods.proker import correction, kernel, residuals
+from vtclip.methods.proker import correction, fixed_kernel, kernel, residuals
 from vtclip.methods.tip_adapter import build_keys
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.results import Search
-from vtclip.search import geometric, grid_search
+from vtclip.search import SEARCH, geometric, grid_search
 
 # the published ranges, at even steps of the logarithm; how many steps they had is not known here
 BETAS = geometric(0.1, 20.0, 12)
@@ -59,6 +59,7 @@ class ProKeR(FrozenCLIPTrainer):
     # how the views are drawn is assumed to be as in Tip-Adapter
     OPTIONS = {
         "AUGMENT_EPOCHS": Option(10, "augmented views that are averaged", low=1, high=1000),
+        "SEARCH": SEARCH,
     }
     FITTED = {"support": "ND", "correction": "NK", "beta": ""}
     PROTOCOL = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
@@ -70,14 +71,27 @@ class ProKeR(FrozenCLIPTrainer):
         views, labels = self.train_views(self.options.AUGMENT_EPOCHS)
         support = build_keys([view.global_features for view in views])
         residual = residuals(support, labels, self.text_features)
-        val, val_labels = self.features("val")
-        g = F.normalize(val.global_features, dim=-1)
-        self.kernel_search = search_kernel(
-            *(g, val_labels, support, residual), text_features=self.text_features, scale=self.scale
-        )
-        chosen = self.kernel_search.chosen
-        solved = correction(support, residual, **chosen)
-        return {"support": support, "correction": solved, "beta": torch.tensor(chosen["beta"])}
+        if self.options.SEARCH:
+            val, val_labels = self.features("val")
+            g = F.normalize(val.global_features, dim=-1)
+            self.kernel_search = search_kernel(
+                *(g, val_labels, support, residual),
+                text_features=self.text_features,
+                scale=self.scale,
+            )
+        found = self.kernel()
+        solved = correction(support, residual, **found)
+        return {"support": support, "correction": solved, "beta": torch.tensor(found["beta"])}
+
+    def kernel(self) -> dict[str, float]:
+        """Return the "beta" and "lam" that validation chose, else the authors' fixed ones."""
+        if self.kernel_search is not None:
+            return self.kernel_search.chosen
+        return ProKeR.fixed(self)
+
+    def fixed(self) -> dict[str, float]:
+        """Return the authors' beta and lam for so many images per class."""
+        return dict(zip(("beta", "lam"), fixed_kernel(self.images_per_class()), strict=True))
 
     def logits(self, features: Features) -> Tensor:
         """Return s (g T' + k(g, G) A), [B, K]."""

@@ -36,10 +36,6 @@ class MapTrainer(FrozenCLIPTrainer):
         """Return the authors' 300, of one step each."""
         return 300
 
-    def images_per_class(self) -> float:
-        """Return the number of training images over the number of classes."""
-        return len(self.data.labels("train")) / len(self.text_features)
-
     def adam(self, groups: list[dict[str, object]]) -> torch.optim.Adam:
         """Return the authors' Adam: its epsilon is no key of Dassl's OPTIM node."""
         optim = self.cfg.OPTIM

@@ -17,7 +17,7 @@ from vtclip.features import Features
 from vtclip.methods.tip_adapter import build_keys, cache_logits
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.results import Search
-from vtclip.search import geometric, grid_search
+from vtclip.search import SEARCH, geometric, grid_search
 
 # one grid for all datasets; the authors search up to 3 on some and up to 50 on others
 VALUES = geometric(0.1, 50.0, 28)
@@ -46,6 +46,12 @@ ALPHA = Option(
 BETA = Option(1.0, "before validation chooses", above=0)
 
 AUGMENT_EPOCHS = Option(10, "augmented views that a key is the mean of", low=1, high=1000)
+CACHE_OPTIONS = {
+    "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
+    "ALPHA": ALPHA,
+    "BETA": BETA,
+    "SEARCH": SEARCH,
+}
 AUGMENTATION = {"INPUT.RRCROP_SCALE": (0.5, 1.0)}
 
 
@@ -94,17 +100,19 @@ class CacheTrainer(FrozenCLIPTrainer):
             return float(self.options.ALPHA)
         return AUTHORS_ALPHA.get(self.cfg.DATASET.NAME, AUTHORS_ALPHA["ImageNet"])
 
+    def fixed(self) -> dict[str, float]:
+        """Return the values that keys are trained at."""
+        return {"alpha": self.first_alpha(), "beta": float(self.options.BETA)}
+
     def cache(self) -> tuple[Tensor, Tensor]:
         """Return the keys [N, D] and labels [N] that are in use."""
         raise NotImplementedError
 
     def logits(self, features: Features) -> Tensor:
         """Return zero-shot CLIP's logits [B, K] plus alpha times the cache's."""
-        alpha = self.selected_params.get("alpha", self.first_alpha())
-        beta = self.selected_params.get("beta", self.options.BETA)
         g = features.global_features
         zero_shot = cosine_logits(g, self.text_features, self.scale)
-        return zero_shot + alpha * self.retrieve(g, beta)
+        return zero_shot + self.chosen("alpha") * self.retrieve(g, self.chosen("beta"))
 
     def retrieve(self, g: Tensor, beta: float) -> Tensor:
         """Return the logits of the cache for global features [B, D], [B, K]."""
@@ -129,11 +137,7 @@ class CacheTrainer(FrozenCLIPTrainer):
 class TipAdapter(CacheTrainer):
     """Zero-shot CLIP plus a cache; nothing is trained, alpha and beta are searched."""
 
-    OPTIONS = {
-        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
-        "ALPHA": ALPHA,
-        "BETA": BETA,
-    }
+    OPTIONS = CACHE_OPTIONS
     PROTOCOL = AUGMENTATION
     FITTED = {"keys": "ND", "labels": "N:labels"}
 
@@ -151,11 +155,7 @@ class TipAdapter(CacheTrainer):
 class TipAdapterF(CacheTrainer):
     """Tip-Adapter whose keys are trained, at the configured alpha and beta, before the search."""
 
-    OPTIONS = {
-        "AUGMENT_EPOCHS": AUGMENT_EPOCHS,
-        "ALPHA": ALPHA,
-        "BETA": BETA,
-    }
+    OPTIONS = CACHE_OPTIONS
     PROTOCOL = {
         **AUGMENTATION,
         "DATALOADER.TRAIN_X.BATCH_SIZE": 256,

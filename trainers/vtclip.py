@@ -147,6 +147,10 @@ class VTCLIP(FrozenCLIPTrainer):
         """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
         return bool(self.options.SEARCH_WEIGHT)
 
+    def fixed(self) -> dict[str, float]:
+        """Return CLIP_LOGIT_WEIGHT."""
+        return {"clip_logit_weight": float(self.options.CLIP_LOGIT_WEIGHT)}
+
     def search(self) -> Search | None:
         """Choose the weight on CLIP's own logits."""
         guided, labels = self.scores("val", self.guided_logits)
@@ -232,7 +236,7 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def _clip_weight(self) -> float:
         """Return the weight on zero-shot CLIP's logits: as chosen, else as configured."""
-        return float(self.selected_params.get("clip_logit_weight", self.options.CLIP_LOGIT_WEIGHT))
+        return self.chosen("clip_logit_weight")
 
     def _precision(self) -> AbstractContextManager[Any]:
         """Return the arithmetic of the attention's products, TRAINER.VTCLIP.PREC."""

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
+from yacs.config import CfgNode
 
 from trainers.proker import ProKeR
 from trainers.vtclip import VTCLIP, WEIGHTS
 from vtclip.config import Option
+from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.proker import held_out, residuals
 from vtclip.results import Search
@@ -19,8 +21,8 @@ from vtclip.search import grid_search
 
 # w, of the correction; 0 is VT-CLIP
 CORRECTION_WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
-# before validation chooses: ProKeR's
-FIRST_WEIGHT = 1.0
+# where nothing is searched: ProKeR's
+FIXED_WEIGHT = 1.0
 
 
 @TRAINER_REGISTRY.register()
@@ -49,10 +51,22 @@ class VTCLIPPlus(ProKeR, VTCLIP):
         if self.options.LEAVE_ONE_OUT:
             support, labels = fitted["support"], self.features("train")[1]
             residual = residuals(support, labels, self.text_features)
-            assert self.kernel_search is not None
-            left_out = held_out(support, residual, **self.kernel_search.chosen)
+            left_out = held_out(support, residual, **self.kernel())
             self._left_out = self.scale * left_out
         return fitted
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse a search of one weight in a run that is to have none.
+
+        Raises:
+            UserError: names the keys.
+        """
+        super().check_cfg(cfg)
+        if self.options.SEARCH_WEIGHT and not self.options.SEARCH:
+            raise UserError(
+                "TRAINER.VTCLIPPLUS.SEARCH_WEIGHT: True needs SEARCH True; with SEARCH False "
+                "nothing is chosen."
+            )
 
     def parse_batch_train(self, batch: dict[str, Any]) -> Any:
         """Return features and labels [B], and note which support images they are of."""
@@ -69,12 +83,16 @@ class VTCLIPPlus(ProKeR, VTCLIP):
 
     def logits(self, features: Features) -> Tensor:
         """Return VT-CLIP's logits and w s k(g, G) A, [B, K]."""
-        weight = self.selected_params.get("correction_weight", FIRST_WEIGHT)
-        return VTCLIP.logits(self, features) + weight * self.correction_logits(features)
+        correction = self.chosen("correction_weight") * self.correction_logits(features)
+        return VTCLIP.logits(self, features) + correction
 
     def chooses_on_val(self) -> bool:
-        """Return True, for the correction is chosen so."""
-        return True
+        """Return SEARCH: the correction is chosen so whether the other weight is or not."""
+        return bool(self.options.SEARCH)
+
+    def fixed(self) -> dict[str, float]:
+        """Return the values of both methods, and ProKeR's weight of its correction."""
+        return {**ProKeR.fixed(self), **VTCLIP.fixed(self), "correction_weight": FIXED_WEIGHT}
 
     def search(self) -> Search | None:
         """Choose the weights of the parts; the search names all that was chosen."""

@@ -132,7 +132,12 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
 
     def chooses_on_val(self) -> bool:
         """Return whether `fit` or `search` chooses on validation images, which a run then needs."""
-        return type(self).search is not FrozenCLIPTrainer.search
+        searches = type(self).search is not FrozenCLIPTrainer.search
+        return searches and bool(self.options.get("SEARCH", True))
+
+    def fixed(self) -> dict[str, float]:
+        """Return the hyper-parameters that hold where nothing is searched, by name."""
+        return {}
 
     def search(self) -> Search | None:
         """Choose hyper-parameters on validation, after training; None where there are none."""
@@ -461,7 +466,11 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
 
     def _search(self) -> None:
         """Search hyper-parameters, unless an evaluated run has chosen them before."""
-        if self.search_result is not None or not self.chooses_on_val():
+        if self.search_result is not None:
+            return
+        if not self.chooses_on_val():
+            if "SEARCH" in self.options:
+                print(f"Fixed, not searched: {self.fixed()}")
             return
         with self.stopwatch("search"), self._threads_for_shots():
             self.search_result = self.search()
@@ -471,6 +480,16 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         print(f"Chosen on val: {self.selected_params}")
 
     # ---- small parts
+
+    def chosen(self, name: str) -> float:
+        """Return a hyper-parameter: what the search chose, else the fixed value."""
+        if name in self.selected_params:
+            return self.selected_params[name]
+        return self.fixed()[name]
+
+    def images_per_class(self) -> float:
+        """Return the number of training images over the number of classes."""
+        return len(self.data.labels("train")) / len(self.text_features)
 
     def _threads_of_a_step(self, images: int) -> AbstractContextManager[None]:
         """Return one thread where a step is small, however often each parameter is used, else all.

@@ -171,12 +171,17 @@ class Result:
 
     @property
     def method(self) -> str:
-        """The trainer, and in brackets what is not the published recipe (its name, a shortlist)."""
+        """The trainer, and in brackets what is not the published recipe.
+
+        That is the name of another one, a shortlist, "fixed" for no search where it has one.
+        """
         recipe = self.settings.get("TRAINER.RECIPE", "")
         notes = [recipe] if isinstance(recipe, str) and RECIPE.fullmatch(recipe) else []
+        node = f"TRAINER.{self.trainer.upper()}"
         # an approximation, so not in one row with the method
-        count = self.settings.get(f"TRAINER.{self.trainer.upper()}.SHORTLIST", 0)
+        count = self.settings.get(f"{node}.SHORTLIST", 0)
         notes += [f"shortlist {count}"] if isinstance(count, int) and count > 0 else []
+        notes += ["fixed"] if self.settings.get(f"{node}.SEARCH") is False else []
         return f"{self.trainer} ({', '.join(notes)})" if notes else self.trainer
 
 

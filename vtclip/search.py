@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vtclip.config import Option
 from vtclip.results import Search
+
+# the option of every method that searches unless it is told otherwise
+SEARCH = Option(True, "choose on validation images; False: nothing is chosen, values are fixed")
 
 # how much of the most certain gain may be given up to stay near zero-shot CLIP, in standard errors;
 # docs/selection.md compares values

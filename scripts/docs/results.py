@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -22,12 +22,12 @@ from vtclip.errors import UserError, run_command
 from vtclip.files import write_text
 from vtclip.plugins import import_modules
 from vtclip.results import RESULT_FILE, read_result
-from vtclip.sweep.plan import SweepPlan, plan_sweep
+from vtclip.sweep.plan import plan_sweep
 from vtclip.tables.benchmark_table import tables_of
 from vtclip.tables.cells import Cell
 from vtclip.tables.collect import Collection, Run
 from vtclip.tables.layout import COSTS, TableData
-from vtclip.tables.names import shots_name
+from vtclip.tables.names import method_name, shots_name
 from vtclip.tables.render import render
 
 SWEEPS = Path(__file__).with_name("sweeps")
@@ -36,6 +36,8 @@ IMAGES = Path("docs/images")
 METRICS = ("accuracy", "ece")
 ENVIRONMENT = "export LITE_BRIDGE_CLASSNAMES=data/imagenet/classnames.txt\n    "
 BELOW = "\n\n- "
+# which search on validation; each is also run with fixed values
+SEARCHED = ("TipAdapter", "TipAdapterF", "GDA", "ProKeR", "LinearProbe", "LPPlusPlus", "P0")
 OURS = ("VTCLIP", "VTCLIP (fast)", "VTCLIPPlus", "VTCLIPPlus (fast)")
 
 PAGE = """{intro}
@@ -53,6 +55,13 @@ encoding that a sweep does first.
 {tables}
 
 ![Accuracy against shots](images/{name}.png)
+
+## Without any validation
+
+Methods that search, with fixed values instead (`SEARCH False` of each, [rivals](rivals.md)), and in brackets what
+that changes, in points of mean accuracy:
+
+{without}
 
 ## Where VT-CLIP and its successor lose
 
@@ -73,9 +82,8 @@ def main() -> None:
     file = SWEEPS / f"{args.name}.yaml"
     command = [str(file), "--root", str(args.root), "--record", f"output/sweep_{args.name}.json"]
     import_modules(["trainers", "datasets"])
-    if sweep.main(command):
-        raise UserError(f"{file}: a run has failed.")
-    accuracy, ece = tables_of(results_of(planned(command)), METRICS)
+    accuracy, ece = tables_of(results_of(command), METRICS)
+    (fixed,) = tables_of(results_of(with_fixed_values(command)), METRICS[:1])
     draw(accuracy, IMAGES / f"{args.name}.png")
     intro, notes = (
         (SWEEPS / f"{args.name}_{part}.md").read_text(encoding="utf-8").strip()
@@ -85,25 +93,33 @@ def main() -> None:
         intro=intro,
         name=args.name,
         environment=ENVIRONMENT if args.name == "caltech101" else "",
-        hours=f"{hours(accuracy):.1f}",
+        hours=f"{hours([*accuracy.runs, *fixed.runs]):.1f}",
         tables=shown(accuracy, ece),
+        without=without_validation(accuracy, fixed),
         losses=losses(accuracy),
         notes=notes,
     )
     write_text(PAGES[args.name], page)
 
 
-def planned(command: Sequence[str]) -> SweepPlan:
-    """Return the runs of a command of sweep.py."""
+def results_of(command: Sequence[str]) -> Collection:
+    """Carry out a command of sweep.py, and return its results.
+
+    Raises:
+        UserError: a run has failed.
+    """
+    if sweep.main(command):
+        raise UserError(f"sweep.py {' '.join(command)}: a run has failed.")
     options = sweep.options_of(sweep.parse_args(command))
     import_modules([], options.plugins)
-    return plan_sweep(options, CONFIGS)
-
-
-def results_of(plan: SweepPlan) -> Collection:
-    """Return the results of runs."""
-    folders = [ROOT / run.folder for run in plan.runs]
+    folders = [ROOT / run.folder for run in plan_sweep(options, CONFIGS).runs]
     return Collection([Run(folder, read_result(folder / RESULT_FILE)) for folder in folders])
+
+
+def with_fixed_values(command: Sequence[str]) -> list[str]:
+    """Return a command of sweep.py for the methods that search, without their search."""
+    settings = (f"--set=TRAINER.{method.upper()}.SEARCH=False" for method in SEARCHED)
+    return [*command, "--methods", ",".join(SEARCHED), *settings]
 
 
 def shown(accuracy: TableData, ece: TableData) -> str:
@@ -114,15 +130,35 @@ def shown(accuracy: TableData, ece: TableData) -> str:
     return f"{costs}\n\n{calibration.split(BELOW)[0]}"
 
 
-def hours(data: TableData) -> float:
-    """Return the time that all runs have taken, in hours."""
-    return sum(sum(run.result.seconds.values()) for run in data.runs) / 3600
+def hours(runs: Iterable[Run]) -> float:
+    """Return the time that runs have taken together, in hours."""
+    return sum(sum(run.result.seconds.values()) for run in runs) / 3600
+
+
+def without_validation(searched: TableData, fixed: TableData) -> str:
+    """Return a table of methods with fixed values, and what those change."""
+    chosen = {(cell.row.method, cell.shots): cell.mean for cell in searched.cells}
+    rows = [
+        [
+            method_name(method),
+            *(
+                f"{cell.mean:.2f} ({cell.mean - chosen[method.split()[0], cell.shots]:+.2f})"
+                for cell in cells
+            ),
+        ]
+        for method, cells in cells_by_method(fixed).items()
+    ]
+    return tabulate(rows, ["method", *shots_columns(fixed)], "github", disable_numparse=True)
+
+
+def shots_columns(data: TableData) -> list[str]:
+    """Return the names of the numbers of shots, in order."""
+    return [shots_name(count) for count in sorted({c.shots for c in data.cells if c.shots > 0})]
 
 
 def losses(data: TableData) -> str:
     """Return a table of the methods of this project against the best of the others."""
     by_method = cells_by_method(data)
-    counts = sorted({cell.shots for cell in data.cells if cell.shots > 0})
     rows = []
     for own in (method for method in OURS if method in by_method):
         row = [own]
@@ -138,8 +174,7 @@ def losses(data: TableData) -> str:
             )
             row.append(f"{cell.mean - best.mean:+.2f} ({best.row.method})")
         rows.append(row)
-    head = ["method", *(shots_name(count) for count in counts)]
-    return tabulate(rows, head, "github", disable_numparse=True)
+    return tabulate(rows, ["method", *shots_columns(data)], "github", disable_numparse=True)
 
 
 def cells_by_method(data: TableData) -> dict[str, list[Cell]]:
