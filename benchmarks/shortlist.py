@@ -1,12 +1,13 @@
 """What a shortlist of classes costs in accuracy, and what it saves in time.
 
     python -m benchmarks.shortlist
-    python -m benchmarks.shortlist --bank BANK.safetensors --shots 4 --seeds 1
+    python -m benchmarks.shortlist --accuracy --name caltech101 --shots 4 --seeds 1 -- ARGUMENTS
 
 Time: training steps and evaluations of batches at K 1000, D 1024, S 49 with random features, in
 bf16 where that is fast, the shortlist and all classes in turns; medians are scaled to 16 shots of
-ImageNet (16,000 training images and 50,000 test images). Accuracy, with --bank: VT-CLIP on few-shot
-lists of a file of features, judged on all its validation images; test images are not read.
+ImageNet (16,000 training images and 50,000 test images). Accuracy: VT-CLIP on few-shot lists,
+judged on all validation images; test images are not read. The ARGUMENTS are those of train.py that
+name dataset and backbone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from unittest import mock
 import torch
 from tabulate import tabulate
 
-import train
 from benchmarks import schedules
 from benchmarks.machine import write_results
 from trainers.vtclip import VTCLIP
@@ -101,10 +101,6 @@ def compare_times(count: int, repetitions: int) -> dict[str, Any]:
 def compare_accuracies(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return accuracy and seconds of training by the size of the shortlist; 0 is the method."""
     import_modules(["trainers", "datasets"])
-    output = args.output / f"{args.bank.stem}_{args.width}"
-    bank = schedules.narrowed(args.bank, args.width, output) if args.width else args.bank
-    file = train.CONFIGS / "datasets" / "feature_bank.yaml"
-    data = ["--dataset-config-file", str(file), "DATASET.FEATURE_BANK", str(bank)]
     epochs = ("OPTIM.MAX_EPOCH", str(args.epochs)) if args.epochs else ()
     found = []
     for count in args.counts:
@@ -113,7 +109,8 @@ def compare_accuracies(args: argparse.Namespace) -> list[dict[str, Any]]:
         for shots in args.shots:
             with mock.patch.dict(schedules.SCHEDULES, {name: options}):
                 results = [
-                    schedules.validated(name, shots, seed, data, output) for seed in args.seeds
+                    schedules.validated(name, shots, seed, args.data, args.output / args.name)
+                    for seed in args.seeds
                 ]
             row = {
                 "M": count,
@@ -131,8 +128,8 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--bank", type=Path, help="a file of features; without it, times alone")
-    add("--width", type=int, default=0, help="project the features to so many dimensions")
+    schedules.add_data(parser)
+    add("--accuracy", action="store_true", help="measure accuracy, not time")
     add("--shots", type=int, nargs="+", default=[4])
     add("--seeds", type=int, nargs="+", default=[1])
     add("--counts", type=int, nargs="+", default=[0, 5, 10, 20, 50], help="M; 0 for all classes")
@@ -146,10 +143,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run from the command line; accuracies and times are files of their own."""
     args, started = parse_args(), time.perf_counter()
-    if args.bank:
+    if args.accuracy:
         found = compare_accuracies(args)
         print(tabulate(found, "keys", "github"))
-        write_results(f"shortlist_{args.bank.stem}", started, {"validation": found})
+        write_results(f"shortlist_{args.name}", started, {"validation": found})
         return
     times = compare_times(args.count, args.repetitions)
     for name, ratio in times["times_faster"].items():
