@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vtclip.sweep.engines import Event, Outcome, Resources, Task
+from vtclip.sweep.engines import Outcome, Resources, Task
 from vtclip.sweep.ray_engine import RayEngine
 
 from ..conftest import ROOT
@@ -50,7 +50,7 @@ def test_a_node_that_goes_takes_no_run_with_it(cluster: Any, tmp_path: Path) -> 
     names = ("stay-1", "stay-2", "die-once", "refuse", "break", "die", "good")
     tasks = [task(name, tmp_path) for name in names]
     outcomes: dict[str, Outcome] = {}
-    events: Iterator[Event] = engine.carry_out(tasks, lambda _: False)
+    events = filter(None, engine.carry_out(tasks, lambda _: False))
     started = 0
     for event in events:
         if event.outcome is not None:
@@ -213,7 +213,7 @@ def test_hangs_and_memory_on_a_cluster(
         folder = ROOT / "tests" / "sweep"
         engine = RayEngine(ray, Resources(timeout=15.0, retries=1), folder, command="fake_train")
         tasks = [task(name, tmp_path) for name in ("hang", "no-memory", "eat", "good")]
-        events = list(engine.carry_out(tasks, lambda _: False))
+        events = list(filter(None, engine.carry_out(tasks, lambda _: False)))
         ray.shutdown()
     finally:
         cluster.shutdown()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vtclip.errors import UserError
+from vtclip.sweep import table
+from vtclip.sweep.conduct import Sweep
+from vtclip.sweep.engines import Event, Outcome, Task
+from vtclip.sweep.plan import PlannedRun
 from vtclip.sweep.record import RunRecord, SweepRecord
 from vtclip.sweep.table import seconds_left, summary_line, table_lines
 
@@ -85,3 +90,50 @@ def test_the_table_counts_every_run_once() -> None:
     assert row.split() == ["digits", "2", "1", "2", "1"]
     assert line == "2 of 6 runs done (1 of them before), 1 running, 2 failed, about 2 min left"
     assert summary_line(runs[:2], 5.0) == "2 of 2 runs done (1 of them before)"
+
+
+class FakeEngine:
+    """Encodes, runs and lets a moment pass after each step."""
+
+    def carry_out(
+        self, tasks: Sequence[Task], is_done: Callable[[Task], bool]
+    ) -> Iterator[Event | None]:
+        for task in tasks:
+            yield Event(task)
+            yield None
+            yield Event(task, Outcome("done"))
+        yield None
+
+
+def test_what_is_under_way_is_shown_as_time_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(table, "SECONDS_BETWEEN_LINES", 0.0)
+    runs = [
+        PlannedRun(
+            arguments=("--seed", str(seed)),
+            folder=tmp_path / f"seed{seed}",
+            method="GDA",
+            backbone="tiny",
+            dataset="digits",
+            shots=4,
+            seed=seed,
+            has_images=True,
+            digest="ab",
+            used_shots=4,
+            root=str(tmp_path),
+            settings={},
+        )
+        for seed in (1, 2)
+    ]
+    sweep = Sweep(runs, SweepRecord(tmp_path / "sweep.json"), "python train.py")
+    sweep.carry_out(FakeEngine(), workers=1)
+    lines = [line.partition(", about")[0] for line in capsys.readouterr().out.splitlines()]
+    assert list(dict.fromkeys(lines)) == [
+        "0 of 2 runs done, encoding digits",
+        "0 of 2 runs done",
+        "0 of 2 runs done, 1 running",
+        "1 of 2 runs done",
+        "1 of 2 runs done, 1 running",
+        "2 of 2 runs done",
+    ]

@@ -38,7 +38,7 @@ class Sweep:
         self.runs = {
             name: self._first_record(run, earlier.get(name)) for name, run in self._planned.items()
         }
-        self._encodings: dict[str, RunRecord] = {}
+        self._encoding: set[Task] = set()
 
     def _first_record(self, run: PlannedRun, known: RunRecord | None) -> RunRecord:
         planned = RunRecord(
@@ -99,12 +99,14 @@ class Sweep:
         try:
             with closing(engine.carry_out(tasks, self._is_done)) as events:  # type: ignore[type-var]
                 for event in events:
-                    self._take(event, table)
+                    if event is not None:
+                        self._take(event, table)
                     if table.is_due():
                         open_runs = [self.runs[name] for name in self._names("planned", "running")]
                         measured = [*self.runs.values(), *earlier]
                         left = seconds_left(open_runs, measured, workers)
-                        table.show(list(self.runs.values()), left)
+                        encoding = {task.group for task in self._encoding}
+                        table.show(list(self.runs.values()), left, encoding)
         except KeyboardInterrupt as error:
             running = [replace(self.runs[n], state="planned") for n in self._names("running")]
             self.runs |= {run.folder: run for run in running}
@@ -139,6 +141,7 @@ class Sweep:
         if task.kind == "encode":
             backbone = next(run.backbone for run in self.runs.values() if run.dataset == task.group)
             before = RunRecord(task.name, "", task.group, 0, 0, "", "", backbone=backbone)
+            (self._encoding.add if outcome is None else self._encoding.discard)(task)
         else:
             before = self.runs[task.name]
         if outcome is None:

@@ -82,8 +82,12 @@ class Resources:
 class Engine(Protocol):
     """Carries out tasks."""
 
-    def carry_out(self, tasks: Sequence[Task], is_done: Callable[[Task], bool]) -> Iterator[Event]:
+    def carry_out(
+        self, tasks: Sequence[Task], is_done: Callable[[Task], bool]
+    ) -> Iterator[Event | None]:
         """Yield what happens until every task has ended; end all processes on the way out.
+
+        None says that time has passed.
 
         Args:
             tasks: each is started once, and again after a worker's death or where another process

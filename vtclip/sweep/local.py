@@ -208,7 +208,9 @@ class LocalEngine:
     command: str = "vtclip.commands.train"
     devices: Sequence[str] = ()
 
-    def carry_out(self, tasks: Sequence[Task], is_done: Callable[[Task], bool]) -> Iterator[Event]:
+    def carry_out(
+        self, tasks: Sequence[Task], is_done: Callable[[Task], bool]
+    ) -> Iterator[Event | None]:
         """See :class:`vtclip.sweep.engines.Engine`."""
         waiting = TaskQueue(tasks, self.resources.retries, is_done)
         pool: dict[int, _Worker] = {}
@@ -221,6 +223,7 @@ class LocalEngine:
                     for key, _ in ready.select(TICK_S):
                         yield from self._hear(pool, key.data, ready, waiting)
                     self._end_late(pool)
+                    yield None
             finally:
                 _end_all(pool.values())
 

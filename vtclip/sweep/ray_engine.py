@@ -122,7 +122,9 @@ class RayEngine:
             return self.resources.gpus
         return float(self.ray.cluster_resources().get("GPU", 0) > 0)
 
-    def carry_out(self, tasks: Sequence[Task], is_done: Callable[[Task], bool]) -> Iterator[Event]:
+    def carry_out(
+        self, tasks: Sequence[Task], is_done: Callable[[Task], bool]
+    ) -> Iterator[Event | None]:
         """See :class:`vtclip.sweep.engines.Engine`."""
         waiting = TaskQueue(tasks, self.resources.retries, is_done)
         places: list[_Place] = []
@@ -138,6 +140,7 @@ class RayEngine:
                 yield from waiting.found_done()
                 yield from self._hear(places, waiting)
                 yield from self._end_late(places, waiting)
+                yield None
         finally:
             for place in places:
                 self.ray.kill(place.actor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import fmean
 
 from tabulate import tabulate
@@ -51,12 +51,15 @@ def _likenesses(run: RunRecord) -> tuple[tuple[object, ...], ...]:
     return (run.method, run.dataset, run.shots), (run.method, run.dataset), (run.method,), ()
 
 
-def summary_line(runs: Sequence[RunRecord], left: float | None) -> str:
+def summary_line(
+    runs: Sequence[RunRecord], left: float | None, encoding: Collection[str] = ()
+) -> str:
     """Return how far the runs are, in one line.
 
     Args:
         runs: of the plan.
         left: seconds, None where they are not known.
+        encoding: the datasets whose images are encoded now.
     """
     states = Counter(run.state for run in runs)
     finished = sum(states[state] for state in FINISHED)
@@ -68,12 +71,16 @@ def summary_line(runs: Sequence[RunRecord], left: float | None) -> str:
         parts.append(f"{states['running']} running")
     if failed:
         parts.append(f"{failed:,} failed")
+    if encoding:
+        parts.append(f"encoding {' and '.join(sorted(encoding))}")
     if left is not None and finished + failed < len(runs):
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)
 
 
-def table_lines(runs: Sequence[RunRecord], left: float | None) -> list[str]:
+def table_lines(
+    runs: Sequence[RunRecord], left: float | None, encoding: Collection[str] = ()
+) -> list[str]:
     """Return a row per dataset, and the summary below."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
@@ -88,7 +95,7 @@ def table_lines(runs: Sequence[RunRecord], left: float | None) -> list[str]:
         )
         for dataset, states in counts.items()
     ]
-    return [*tabulate(rows, COLUMNS).splitlines(), summary_line(runs, left)]
+    return [*tabulate(rows, COLUMNS).splitlines(), summary_line(runs, left, encoding)]
 
 
 class LiveTable:
@@ -104,14 +111,16 @@ class LiveTable:
         pause = SECONDS_BETWEEN_DRAWINGS if self._live else SECONDS_BETWEEN_LINES
         return time.monotonic() - self._last >= pause
 
-    def show(self, runs: Sequence[RunRecord], left: float | None) -> None:
+    def show(
+        self, runs: Sequence[RunRecord], left: float | None, encoding: Collection[str]
+    ) -> None:
         """Draw the table, or print the summary."""
         self._last = time.monotonic()
         if not self._live:
-            print(summary_line(runs, left), flush=True)
+            print(summary_line(runs, left, encoding), flush=True)
             return
         self.hide()
-        lines = table_lines(runs, left)
+        lines = table_lines(runs, left, encoding)
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
         self._drawn = len(lines)
