@@ -73,7 +73,7 @@ def run_all(jobs: Sequence[Job], output: Path, at_once: int = 2) -> list[Result]
     engine = LocalEngine(at_once, Resources(), ROOT)
     with tqdm(total=len(tasks), desc="runs", disable=None) as bar:
         for event in engine.carry_out(tasks, lambda task: is_complete(Path(task.name))):
-            if event.outcome is None:
+            if event is None or event.outcome is None:
                 continue
             if event.outcome.state != "done":
                 command = shlex.join(["python", "train.py", *event.task.arguments[0]])
