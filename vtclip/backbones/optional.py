@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vtclip.backbones.base import fingerprint_of
 from vtclip.errors import UserError, shortened
+from vtclip.extras import absent_line
 from vtclip.screen import say
 
 # punctuation, capitals, digits and a sign beyond ASCII tell tokenizers apart
@@ -36,9 +37,7 @@ def needs_extra(name: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"backbone {name}: needs the package {error.name}; run `pip install -e '.[{extra}]'`."
-        ) from error
+        raise UserError(absent_line(extra, f"backbone {name}", [str(error.name)])) from error
 
 
 @contextmanager

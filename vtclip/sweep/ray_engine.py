@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vtclip.errors import UserError
+from vtclip.extras import absent_line
 from vtclip.sweep.engines import Event, Outcome, Resources, Task, last_lines
 from vtclip.sweep.local import per_gpu
 from vtclip.sweep.task_queue import TaskQueue
@@ -261,9 +262,7 @@ def ray_engine(
     try:
         ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError as error:
-        raise UserError(
-            "--engine ray: the package ray is not installed; run `pip install 'vtclip[sweep]'`."
-        ) from error
+        raise UserError(absent_line("sweep", "--engine ray", ["ray"])) from error
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError) as error:
