@@ -26,6 +26,8 @@ from vtclip.results import read_result
 FACTOR, FLOOR = 4.0, 1e-3
 # share of the epochs after which the run is stopped
 STOP_AT = 0.1
+# where other programs keep all cores busy, a run may end before its log is read
+TRIES = 5
 EPOCH = re.compile(r"epoch \[(\d+)/")
 
 
@@ -36,11 +38,15 @@ def check_resume(device: torch.device, sizes: Sizes, folder: Path) -> Iterator[L
         folder: an empty one, for the runs.
     """
     on_cuda = device.type == "cuda"
-    whole, again, resumed = (folder / name for name in ("unbroken", "again", "resumed"))
+    whole, again = folder / "unbroken", folder / "again"
     options = ("OPTIM.MAX_EPOCH", str(sizes.epochs), "TRAIN.PRINT_FREQ", "1")
     finish(start(whole, device, "VTCLIP", options))
-    process = start(resumed, device, "VTCLIP", options)
-    if not stop(process, resumed, STOP_AT * sizes.epochs):
+    for number in range(TRIES):
+        resumed = folder / f"resumed-{number}"
+        process = start(resumed, device, "VTCLIP", options)
+        if stop(process, resumed, STOP_AT * sizes.epochs):
+            break
+    else:
         yield not_run("resume", "weights", "the run was finished before it could be stopped")
         return
     finish(start(resumed, device, "VTCLIP", options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -113,6 +114,29 @@ def test_every_step_runs_small_on_the_cpu(small_run: tuple[int, Path]) -> None:
     assert texts.startswith("# Check of cpu\n\nPassed: ")
     for line in lines:
         assert line.what in texts and line.figure in texts
+
+
+@pytest.mark.parametrize(("stopped_at", "state"), [(2, "passed"), (99, "not run")])
+def test_a_run_that_ended_before_it_was_stopped_is_tried_again(
+    stopped_at: int, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def start(folder: Path, *_: object) -> Path:
+        started.append(folder.name)
+        return folder
+
+    result = SimpleNamespace(accuracy=50.0, total=100)
+    monkeypatch.setattr(resume, "start", start)
+    monkeypatch.setattr(resume, "finish", lambda _: None)
+    monkeypatch.setattr(resume, "stop", lambda run, *_: run.name == f"resumed-{stopped_at}")
+    monkeypatch.setattr(resume, "distance", lambda *_: 0.0)
+    monkeypatch.setattr(resume, "read_result", lambda _: result)
+    assert {line.state for line in resume.check_resume(CPU, SMALL, tmp_path)} == {state}
+    last = min(stopped_at, resume.TRIES - 1)
+    tried = [f"resumed-{number}" for number in range(last + 1)]
+    # the one that was stopped goes on
+    assert started == ["unbroken", *tried, *tried[stopped_at:]]
 
 
 def test_a_scaled_epoch_is_its_steps_times_their_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
