@@ -92,6 +92,10 @@ def test_exponents_in_lists_of_a_file_are_numbers(cfg: CfgNode, tmp_path: Path) 
         ("DATASET.NUM_SHOTS", "-2", "out of range"),
         ("TEST.EVALUATOR", "classification", "did you mean Classification?"),
         ("DATALOADER.TRAIN_X.SAMPLER", "Random", "did you mean RandomSampler?"),
+        ("TRAIN.COUNT_ITER", "train", "did you mean train_x?"),
+        ("INPUT.GN_STD", "-0.1", "-0.1 is out of range"),
+        ("MODEL.INIT_WEIGHTS", "model.pth.tar", "no method starts from it"),
+        ("OPTIM.STAGED_LR", "True", "leave it False"),
     ],
 )
 def test_values_that_cannot_work(cfg: CfgNode, key: str, value: str, said: str) -> None:

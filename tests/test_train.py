@@ -198,6 +198,11 @@ def test_a_file_whose_name_no_module_can_have_is_refused(
 
 BAD_ARGUMENTS = {
     "trainer": (["--trainer", "VTCLI"], "did you mean VTCLIP"),
+    "two trainers": (
+        ["--trainer", "VTCLIP", "TRAINER.NAME", "TaskRes"],
+        "TRAINER.NAME: 'TaskRes', but --trainer names 'VTCLIP'",
+    ),
+    "two folders": (["OUTPUT_DIR", "elsewhere"], "OUTPUT_DIR: 'elsewhere', but --output-dir names"),
     "backbone": (["MODEL.BACKBONE.NAME", "RN51"], "did you mean RN50"),
     "backbone without a file": (["--backbone", "RN51"], "did you mean RN50"),
     "weights": (["MODEL.BACKBONE.NAME", "no/such/file.pt"], "no/such/file.pt"),

@@ -21,7 +21,7 @@ from vtclip.config import (
     read_options,
 )
 from vtclip.config.keys import PROJECT_KEYS
-from vtclip.errors import UserError, unknown_name
+from vtclip.errors import UserError, shortened, unknown_name
 from vtclip.files import user_path
 from vtclip.method import MethodFacts, registered_methods
 from vtclip.protocol import EVALUATION_KEYS, differing_keys, protocol_values, run_settings
@@ -116,6 +116,8 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
         UserError: a file, key, name or value is wrong.
     """
     options = read_options(arguments.options)
+    _check_named_once("--trainer", arguments.trainer, "TRAINER.NAME", options)
+    _check_named_once("--output-dir", arguments.output_dir, "OUTPUT_DIR", options)
     arguments = replace(
         arguments,
         method_file=_found(arguments.method_file, configs / "trainers"),
@@ -147,6 +149,15 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     seed = cfg.SEED if "SEED" in by_user else DEFAULT_SEED
     recipe = _recipe(protocol, cfg, {**method_values, **(dataset_values if shipped else {})})
     return _place(arguments, cfg, recipe, dataset_file, seed)
+
+
+def _check_named_once(flag: str, value: str, key: str, options: Mapping[str, str]) -> None:
+    """Refuse an argument and a KEY VALUE pair of which the run could follow one only."""
+    if value and options.get(key, value) != value:
+        raise UserError(
+            f"{key}: {shortened(repr(options[key]), 60)}, but {flag} names "
+            f"{shortened(repr(value), 60)}; give one of the two."
+        )
 
 
 def _found(named: str, shipped: Path) -> str:

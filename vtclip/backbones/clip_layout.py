@@ -126,7 +126,7 @@ def compare_weights(
     source: str,
     model: str = "a CLIP of its size",
 ) -> None:
-    """Compare the names and sizes of tensors.
+    """Compare the names and sizes of tensors, whose values must be finite.
 
     Args:
         expected: what the model has.
@@ -135,7 +135,7 @@ def compare_weights(
         model: what the model is, for messages.
 
     Raises:
-        UserError: a tensor is missing, one too many, or of another size.
+        UserError: a tensor is missing, one too many, of another size, or not finite in fp32.
     """
     lacking = [key for key in expected if key not in found]
     if lacking:
@@ -152,6 +152,18 @@ def compare_weights(
                 f"{source}: {key} is of size {tuple(found[key].shape)}, expected "
                 f"{tuple(tensor.shape)}."
             )
+    for key, tensor in found.items():
+        if tensor.is_floating_point() and not _is_finite(tensor):
+            raise UserError(
+                f"{source}: {_short(key)} holds values that are not finite in fp32; fetch the "
+                "weights again."
+            )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # the sum is quicker by far, and is not finite if a value is not
+    plain = tensor.float()
+    return bool(plain.sum().isfinite()) or bool(plain.isfinite().all())
 
 
 def _listed(keys: list[str]) -> str:

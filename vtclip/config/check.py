@@ -7,7 +7,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, RECIPE, Domain
+from vtclip.config.keys import DASSL_KEYS, PROJECT_KEYS, RECIPE, UNUSED, Domain
 from vtclip.config.merge import flatten
 from vtclip.errors import UserError, shortened, unknown_name
 from vtclip.method import registered_methods
@@ -31,7 +31,8 @@ def check_cfg(cfg: CfgNode) -> None:
         UserError: names the key and what it takes.
     """
     known = domains()
-    for key, value in flatten(cfg).items():
+    values = flatten(cfg)
+    for key, value in values.items():
         domain = known.get(key, Domain())
         if problem := domain.problem(value):
             raise UserError(f"{key}: {problem}.")
@@ -39,6 +40,9 @@ def check_cfg(cfg: CfgNode) -> None:
             for name in _texts(value):
                 if name not in domain.choices:
                     raise unknown_name(key, name, domain.choices)
+    for key, advice in UNUSED.items():
+        if values.get(key):
+            raise UserError(f"{key}: {advice}.")
     if cfg.TRAINER.RECIPE and not RECIPE.fullmatch(cfg.TRAINER.RECIPE):
         raise UserError(
             f"TRAINER.RECIPE: {shortened(repr(cfg.TRAINER.RECIPE))} is not a name of at most 30 "

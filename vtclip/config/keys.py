@@ -179,6 +179,7 @@ DASSL_KEYS: dict[str, Domain] = {
     "INPUT.RGS_P": PROBABILITY,
     "INPUT.GB_P": PROBABILITY,
     "INPUT.GB_K": Domain(low=1, high=10_000),
+    "INPUT.GN_STD": NOT_NEGATIVE,
     "INPUT.RANDAUGMENT_N": Domain(low=0, high=1000),
     "INPUT.RANDAUGMENT_M": Domain(low=0, high=30),
     "INPUT.CUTOUT_N": Domain(low=0, high=1000),
@@ -212,9 +213,16 @@ DASSL_KEYS: dict[str, Domain] = {
     "OPTIM.WARMUP_MIN_LR": NOT_NEGATIVE,
     "TRAIN.CHECKPOINT_FREQ": COUNT_OR_NONE,
     "TRAIN.PRINT_FREQ": COUNT,
+    "TRAIN.COUNT_ITER": Domain(choices=("train_x", "train_u", "smaller_one")),
     "TEST.EVALUATOR": Domain(choices=("Classification",)),
     "TEST.SPLIT": Domain(choices=("val", "test")),
     "TEST.FINAL_MODEL": Domain(choices=("last_step", "best_val")),
+}
+
+# Dassl's keys that no method here looks at, though a run of other programs depends on them
+UNUSED: dict[str, str] = {
+    "MODEL.INIT_WEIGHTS": "no method starts from it; --eval-only --model-dir evaluates a run",
+    "OPTIM.STAGED_LR": "all that a method trains has one rate; leave it False",
 }
 
 # keys that hold a path, in which ~ is the user's home
