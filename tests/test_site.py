@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,18 @@ def test_what_a_page_includes_is_there(page: Path) -> None:
     marks = re.findall(r':(?:start-after|end-before): "(.*)"', text)
     places = [included.index(f"{mark}\n") for mark in marks]
     assert places == sorted(places)
+
+
+def test_formulas_of_docstrings_are_literal() -> None:
+    """Without "::" an indented block is a quotation, in which numbered lines are a list."""
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md"))
+    modules = re.findall(r"automodule:: (\S+)", pages)
+    assert "vtclip.layers.visual_guided_attention" in modules
+    faults = []
+    for name in modules:
+        before = ""
+        for block in (import_module(name).__doc__ or "").split("\n\n"):
+            if block.startswith("    ") and not before.startswith("    "):
+                faults += [] if before.endswith("::") else [f"{name}: {before.splitlines()[-1]}"]
+            before = block
+    assert faults == []

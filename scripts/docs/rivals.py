@@ -89,7 +89,7 @@ def section(names: Sequence[str]) -> str:
 def defaults(method: type[MethodFacts]) -> str:
     """Return the table of the method's own values of an unchanged run, "" for none."""
     rows = [
-        (f"`TRAINER.{method.option_node()}.{key}`", _value(option.default), option.meaning)
+        (f"`TRAINER.{method.option_node()}.{key}`", _value(option.default), _cell(option.meaning))
         for key, option in method.OPTIONS.items()
     ]
     rows += [(f"`{key}`", _value(method.PROTOCOL[key]), "") for key in sorted(method.PROTOCOL)]
@@ -106,6 +106,11 @@ def defaults(method: type[MethodFacts]) -> str:
 
 def _value(value: object) -> str:
     return "none" if value == "" else str(value)
+
+
+def _cell(text: str) -> str:
+    """Return a text as it may stand in a cell: |A| would end it."""
+    return text.replace("|", "\\|")
 
 
 def published_table(names: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import pytest
 
@@ -30,6 +31,22 @@ def test_a_page_is_what_the_code_says(name: str) -> None:
     """Renewed by `python -m scripts.docs.rivals`."""
     page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
     assert page == replaced(page, section(PAGES[name]))
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"(?<!\\)\|", line.strip())[1:-1]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_rows_of_a_table_have_as_many_cells_as_its_head(name: str) -> None:
+    """A site drops what is too many: of "weight of |A|^2" it showed "weight of"."""
+    width = 0
+    for line in section(PAGES[name]).splitlines():
+        if not line.startswith("|"):
+            width = 0
+            continue
+        width = width or len(cells(line))
+        assert len(cells(line)) == width, line
 
 
 def test_only_what_stands_between_the_marks_is_written() -> None:

@@ -1,6 +1,6 @@
 """The feature cache on disk: its entries, their shard files, and the lock for writing.
 
-Layout:
+Layout::
 
     <root>/<entry>/encoding.json           description; its time is that of the last use
     <root>/<entry>/<sha256>.safetensors    a shard: features of some images, named by its checksum

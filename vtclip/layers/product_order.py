@@ -1,7 +1,7 @@
 """Multi-head attention of shared queries, with its matrix products in the cheapest order.
 
 The queries of VT-CLIP's first layer are the same for all images. What is computed from queries and
-weights alone costs once per batch, and a projection of the memory can be absorbed into it:
+weights alone costs once per batch, and a projection of the memory can be absorbed into it::
 
     plain             project the memory to keys and values, attend, project the K results
     absorb_key        q . (W_k f) = (W_k' q) . f: score the memory itself, project it to values

@@ -1,7 +1,7 @@
 """Visual-guided attention (VT-CLIP, arXiv 2112.02399): texts that look at the image.
 
 For K classes with text features T [K, D], and B images with global features g [B, D] and spatial
-features F [B, S, C] at S locations, all normalised to length 1:
+features F [B, S, C] at S locations, all normalised to length 1::
 
     (1)  VT[b] = T + r * Attend(T, F[b])           VisualGuidedAttention.forward
     (2)  logits[b, k] = s * cos(g[b], VT[b, k])    visual_guided_logits
