@@ -109,8 +109,16 @@ def change(weights: dict[str, Tensor], key: str, value: Tensor | None) -> dict[s
         ("ln_final.weight", torch.ones(64).to_sparse(), "ln_final.weight is no plain tensor"),
         ("ln_final.weight", torch.ones(64, dtype=torch.int64), "is of type torch.int64"),
         ("token_embedding.weight", torch.ones(99, 64), "has 99 rows, the tokenizer of CLIP 49408"),
-        ("ln_final.weight", torch.full((64,), torch.nan), "ln_final.weight holds values that are not"),
-        ("visual.ln_post.bias", torch.ones(64) / 0, "visual.ln_post.bias holds values that are not"),
+        (
+            "ln_final.weight",
+            torch.full((64,), torch.nan),
+            "ln_final.weight holds values",
+        ),
+        (
+            "visual.ln_post.bias",
+            torch.ones(64) / 0,
+            "visual.ln_post.bias holds values",
+        ),
         ("a\n\ud800", torch.ones(1), r"holds 'a\\n\\ud800', which"),
     ],
 )

@@ -341,6 +341,27 @@ def test_a_file_of_another_model_is_refused(small_vit: str, pair_of, tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda t: t.to_sparse(), "ln_final.weight is no plain tensor"),
+        (lambda t: t.to("meta"), "ln_final.weight is no plain tensor"),
+        (lambda t: t.long(), "ln_final.weight is of type torch.int64, not a float"),
+        (lambda t: t.to(torch.complex64), "ln_final.weight is of type torch.complex64"),
+        (lambda t: t / 0, "ln_final.weight holds values that are not finite in fp32"),
+        (lambda t: t.double() * 1e300, "ln_final.weight holds values that are not finite in fp32"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused(
+    change: Callable[[Tensor], Tensor], line: str, small_vit: str, pair_of, tmp_path: Path
+) -> None:
+    weights = pair_of("vit")[0].state_dict()
+    weights["ln_final.weight"] = change(weights["ln_final.weight"])
+    torch.save(weights, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=rf"weights\.pt: {line}"):
+        build_backbone(small_vit)
+
+
+@pytest.mark.parametrize(
     ("rest", "line"),
     [
         ("ViT-B-61/openai", "no model 'ViT-B-61'; near it are ViT-B-16"),

@@ -39,13 +39,10 @@ def empty_clip(state_dict: Mapping[str, Tensor], source: str) -> CLIP:
     Raises:
         UserError: a tensor is missing, one too many, or of another size than the others imply.
     """
+    _check_plain(state_dict, source)
     for key, value in state_dict.items():
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise UserError(f"{source}: {_short(key)} is no plain tensor.")
         if not value.numel():
             raise UserError(f"{source}: {_short(key)} is empty.")
-        if not value.is_floating_point() and not key.endswith(".num_batches_tracked"):
-            raise UserError(f"{source}: {_short(key)} is of type {value.dtype}, not a float.")
     dimensions = _dimensions(state_dict, source)
     with torch.device("meta"):
         model = CLIP(**dimensions)
@@ -126,7 +123,7 @@ def compare_weights(
     source: str,
     model: str = "a CLIP of its size",
 ) -> None:
-    """Compare the names and sizes of tensors, whose values must be finite.
+    """Compare the names, sizes and types of tensors, whose values must be finite.
 
     Args:
         expected: what the model has.
@@ -135,7 +132,8 @@ def compare_weights(
         model: what the model is, for messages.
 
     Raises:
-        UserError: a tensor is missing, one too many, of another size, or not finite in fp32.
+        UserError: a tensor is missing, one too many, of another size or type, no plain one, or not
+            finite in fp32.
     """
     lacking = [key for key in expected if key not in found]
     if lacking:
@@ -146,18 +144,25 @@ def compare_weights(
             f"{source}: holds {_listed(excess)}, which {model} has not; remove it, or "
             "take the weights of an unchanged one."
         )
+    _check_plain(found, source)
     for key, tensor in expected.items():
-        if tensor.shape != found[key].shape:
+        value = found[key]
+        if tensor.shape != value.shape:
             raise UserError(
-                f"{source}: {key} is of size {tuple(found[key].shape)}, expected "
-                f"{tuple(tensor.shape)}."
+                f"{source}: {key} is of size {tuple(value.shape)}, expected {tuple(tensor.shape)}."
             )
-    for key, tensor in found.items():
-        if tensor.is_floating_point() and not _is_finite(tensor):
+        if tensor.is_floating_point() and not value.is_floating_point():
+            raise UserError(f"{source}: {key} is of type {value.dtype}, not a float.")
+        if value.is_floating_point() and not _is_finite(value):
             raise UserError(
-                f"{source}: {_short(key)} holds values that are not finite in fp32; fetch the "
-                "weights again."
+                f"{source}: {key} holds values that are not finite in fp32; fetch the file again."
             )
+
+
+def _check_plain(state_dict: Mapping[str, Tensor], source: str) -> None:
+    for key, value in state_dict.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise UserError(f"{source}: {_short(key)} is no plain tensor.")
 
 
 def _is_finite(tensor: Tensor) -> bool:
