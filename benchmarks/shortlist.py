@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 from statistics import mean, median
 from typing import Any
-from unittest import mock
 
 import torch
 from tabulate import tabulate
 
-from benchmarks import schedules
 from benchmarks.machine import write_results
+from benchmarks.validated import add_arguments, validated
 from trainers.vtclip import VTCLIP
 from vtclip.errors import run_command
 from vtclip.layers import VisualGuidedAttention
@@ -106,12 +104,9 @@ def compare_accuracies(args: argparse.Namespace) -> list[dict[str, Any]]:
     for count in args.counts:
         name = f"shortlist {count}, {args.epochs} epochs" if epochs else f"shortlist {count}"
         options = ("TRAINER.VTCLIP.SHORTLIST", str(count), *epochs)
+        folder = args.output / args.name / name.replace(" ", "_")
         for shots in args.shots:
-            with mock.patch.dict(schedules.SCHEDULES, {name: options}):
-                results = [
-                    schedules.validated(name, shots, seed, args.data, args.output / args.name)
-                    for seed in args.seeds
-                ]
+            results = [validated(options, shots, seed, args.data, folder) for seed in args.seeds]
             row = {
                 "M": count,
                 "shots": shots,
@@ -128,13 +123,10 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    schedules.add_data(parser)
+    add_arguments(parser, [4], "output/shortlist")
     add("--accuracy", action="store_true", help="measure accuracy, not time")
-    add("--shots", type=int, nargs="+", default=[4])
-    add("--seeds", type=int, nargs="+", default=[1])
     add("--counts", type=int, nargs="+", default=[0, 5, 10, 20, 50], help="M; 0 for all classes")
     add("--epochs", type=int, default=0, help="0: those of the protocol")
-    add("--output", type=Path, default=Path("output/shortlist"))
     add("--count", type=int, default=32, help="M of the times")
     add("--repetitions", type=int, default=2, help="steps with all classes")
     return parser.parse_args()

@@ -1,14 +1,17 @@
-"""The parts of VTCLIPPlus, one changed at a time, on validation images of the digits.
+"""The parts of VTCLIPPlus, one changed at a time, on validation images of a dataset.
 
-    python -m benchmarks.successor --data data --shots 1 4 16
+    python -m benchmarks.successor
+    python -m benchmarks.successor --name caltech101 --only alone -- ARGUMENTS
 
 As in benchmarks.selection_rules, min(shots, 4) validation images per class choose beta, lam and the
-weights, and accuracy is that on the other validation images. Test images are not read.
+share of ProKeR, and accuracy is that on the other validation images. Test images are not read. The
+ARGUMENTS are those of train.py that name dataset and backbone.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -17,7 +20,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
-from pathlib import Path
 from statistics import mean
 from typing import Any
 from unittest import mock
@@ -32,17 +34,19 @@ from torch.nn import functional as F
 
 import train
 from benchmarks.machine import write_results
-from benchmarks.selection_rules import SEEDS, all_validation, split
+from benchmarks.selection_rules import all_validation, split
+from benchmarks.validated import add_arguments
 from datasets.base import ImageDataset
 from trainers import proker
-from trainers.vtclip import WEIGHTS
-from trainers.vtclip_plus import CORRECTION_WEIGHTS
+from trainers.vtclip_plus import FIXED_SHARE, SHARES
+from vtclip.errors import run_command
 from vtclip.methods.ss_text import class_weights
 from vtclip.plugins import import_modules
 from vtclip.results import Search
 from vtclip.search import grid_search
 
 PROXIMITY = 1.0
+LEAVE_OUT = ("TRAINER.VTCLIPPLUS.LEAVE_ONE_OUT", "True")
 Change = Callable[[Any], None]
 
 
@@ -62,28 +66,34 @@ class Parts:
     labels: Tensor
     chooses: Tensor
 
-    def logits(self, w: float = 1.0, u: float = 1.0) -> Tensor:
-        """Return the logits at the weights of the correction and of the guided texts, [N, K]."""
-        return torch.lerp(self.zero_shot, self.guided, u) + w * self.corrected
+    @property
+    def proker(self) -> Tensor:
+        """ProKeR's logits, [N, K]."""
+        return self.zero_shot + self.corrected
 
-    def accuracy(self, **chosen: float) -> float:
+    def mixed(self, share: float) -> Tensor:
+        """Return the mixture with so much of ProKeR, [N, K]."""
+        return torch.lerp(self.guided, self.proker, share)
+
+    def accuracy(self, logits: Tensor) -> float:
         """Return the accuracy on the images that choose nothing, in percent."""
         others = ~self.chooses
-        right = self.logits(**chosen)[others].argmax(dim=1) == self.labels[others]
+        right = logits[others].argmax(dim=1) == self.labels[others]
         return 100 * float(right.float().mean())
 
-    def searched(self, **grid: Sequence[float]) -> float:
-        """Return the accuracy at the weights that a search takes."""
+    def searched(self, reference: Tensor | None) -> Tensor:
+        """Return the logits at the share that a search near a reference takes, [N, K]."""
         few = self.chooses
         found = grid_search(
-            lambda **point: self.logits(**point)[few],
-            *(self.labels[few], grid, self.zero_shot[few]),
+            lambda share: self.mixed(share)[few],
+            *(self.labels[few], {"share": SHARES}),
+            reference=None if reference is None else reference[few],
         )
-        return self.accuracy(**found.chosen)
+        return self.mixed(found.chosen["share"])
 
 
 def trained(
-    method: str, shots: int, seed: int, data: Path, options: Sequence[str], change: Change
+    shots: int, seed: int, data: Sequence[str], options: Sequence[str], change: Change
 ) -> Parts:
     """Train a method on few-shot lists, after a change, and score its parts."""
     with (
@@ -91,9 +101,10 @@ def trained(
         redirect_stdout(StringIO()),
         mock.patch.object(ImageDataset, "few_shots", all_validation),
     ):
-        run = ("--trainer", method, "--shots", str(shots), "--output-dir", folder)
-        arguments = (*run, "--backbone", "tiny", "--root", str(data), *options)
-        cfg, _ = train.plan_of(train.parse_args([*arguments])).run(seed, several=False)
+        run = ("--trainer", "VTCLIPPlus", "--shots", str(shots), "--output-dir", folder)
+        args = train.parse_args([*run, *data, *options])
+        import_modules(args.plugin)
+        cfg, _ = train.plan_of(args).run(seed, several=False)
         set_random_seed(cfg.SEED)
         trainer: Any = build_trainer(cfg)
         labels = trainer.features("val")[1]
@@ -151,25 +162,31 @@ def near_the_texts(trainer: Any, shots: int) -> None:
 # ---- the table
 
 
-def accuracies(shots: int, seed: int, data: Path) -> dict[str, float]:
+CHANGES: dict[str, Callable[[int], tuple[Sequence[str], Change]]] = {
+    "alone": lambda shots: ((), nothing),
+    "left out": lambda shots: (LEAVE_OUT, nothing),
+    "left out, class vectors of SS-Text as T": lambda shots: (LEAVE_OUT, texts_of_ss_text),
+    "left out, proximal term": lambda shots: (LEAVE_OUT, partial(near_the_texts, shots=shots)),
+}
+
+
+def accuracies(
+    shots: int, seed: int, data: Sequence[str], changes: Sequence[str]
+) -> dict[str, float]:
     """Return the accuracy of each row of the table."""
-    fit = partial(trained, "VTCLIPPlus", shots, seed, data)
-    leave_out = ("TRAINER.VTCLIPPLUS.LEAVE_ONE_OUT", "True")
-    alone = fit((), nothing)
-    found = {
-        "zero-shot CLIP": alone.accuracy(w=0, u=0),
-        "kernel alone (ProKeR)": alone.accuracy(u=0),
-        "VT-CLIP alone": alone.accuracy(w=0),
-    }
-    for name, parts in {
-        "trained alone": alone,
-        "left out": fit(leave_out, nothing),
-        "left out, class vectors of SS-Text as T": fit(leave_out, texts_of_ss_text),
-        "left out, proximal term": fit(leave_out, partial(near_the_texts, shots=shots)),
-    }.items():
-        found[f"{name}, w = 1"] = parts.accuracy()
-        found[f"{name}, w searched"] = parts.searched(w=CORRECTION_WEIGHTS)
-        found[f"{name}, w and u searched"] = parts.searched(w=CORRECTION_WEIGHTS, u=WEIGHTS)
+    found = {}
+    for name in changes:
+        parts = trained(shots, seed, data, *CHANGES[name](shots))
+        rows = {
+            "VT-CLIP": parts.guided,
+            "ProKeR": parts.proker,
+            "VT-CLIP + the correction": parts.guided + parts.corrected,
+            **{f"share {share}": parts.mixed(share) for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)},
+            f"share searched, near {FIXED_SHARE}": parts.searched(parts.mixed(FIXED_SHARE)),
+            "share searched, near zero-shot CLIP": parts.searched(parts.zero_shot),
+            "share searched, lowest cross-entropy": parts.searched(None),
+        }
+        found |= {f"{name}: {row}": parts.accuracy(logits) for row, logits in rows.items()}
     return found
 
 
@@ -186,19 +203,25 @@ def table(cells: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("data"), help="data root of the digits")
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16])
-    options = parser.parse_args()
-    started = time.perf_counter()
-    import_modules(["trainers", "datasets"])
+    add_arguments(parser, [1, 4, 16], "output/successor")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=list(CHANGES),
+        choices=CHANGES,
+        metavar="NAME",
+        help="how the attention is trained",
+    )
+    args, started = parser.parse_args(), time.perf_counter()
+    import_modules(["trainers", "datasets"], train.parse_args(args.data).plugin)
     cells: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for shots in options.shots:
-        for seed in SEEDS:
-            for name, value in accuracies(shots, seed, options.data).items():
+    for shots in args.shots:
+        for seed in args.seeds:
+            for name, value in accuracies(shots, seed, args.data, args.only).items():
                 cells[name][shots].append(value)
         print(table(cells), "", sep="\n", flush=True)
-    write_results("successor_digits", started, {"parts": table(cells)})
+    write_results(f"successor_{args.name}", started, {"parts": table(cells)})
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

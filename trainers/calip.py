@@ -50,5 +50,5 @@ class CALIP(FrozenCLIPTrainer):
             lambda b2, b3: calip_logits(found, self.scale, b2, b3),
             labels,
             grid={"b2": WEIGHTS, "b3": WEIGHTS},
-            zero_shot=self.scale * found.plain,
+            reference=self.scale * found.plain,
         )

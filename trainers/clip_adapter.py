@@ -59,7 +59,7 @@ class CLIPAdapter(FrozenCLIPTrainer):
             lambda ratio: self._match(g, adapted, ratio),
             labels,
             grid={"ratio": RATIOS},
-            zero_shot=cosine_logits(g, self.text_features, self.scale),
+            reference=cosine_logits(g, self.text_features, self.scale),
         )
 
     def _match(self, g: Tensor, adapted: Tensor, ratio: float) -> Tensor:

@@ -57,7 +57,7 @@ class GDA(FrozenCLIPTrainer):
             lambda alpha: zero_shot + alpha * gaussian,
             labels,
             grid={"alpha": ALPHAS},
-            zero_shot=zero_shot,
+            reference=zero_shot,
         )
 
     def _parts(self, features: Features) -> tuple[Tensor, Tensor]:

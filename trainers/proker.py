@@ -48,7 +48,7 @@ def search_kernel(
         ),
         labels,
         grid={"beta": BETAS, "lam": LAMBDAS},
-        zero_shot=scale * zero_shot,
+        reference=scale * zero_shot,
     )
 
 

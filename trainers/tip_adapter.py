@@ -129,7 +129,7 @@ class CacheTrainer(FrozenCLIPTrainer):
             lambda beta, alpha: zero_shot + alpha * retrieve(beta),
             labels,
             grid={"beta": VALUES, "alpha": VALUES},
-            zero_shot=zero_shot,
+            reference=zero_shot,
         )
 
 

@@ -125,23 +125,23 @@ class VTCLIP(FrozenCLIPTrainer):
 
     def loss(self, features: Features, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of :meth:`logits` and them, at the peak of MAX_PAIRS."""
-        # CLIP's own logits stay in fp32
-        offset = self.offset(features)
+        # other logits stay in fp32
+        weight, other = self.blended_with(features)
         with self._precision():
             return self.head.cross_entropy(
                 self.text_features,
                 *self._tokens(features),
                 label,
-                self.scale * (1 - self._clip_weight()),
-                offset=offset,
+                self.scale * (1 - weight),
+                offset=None if other is None else weight * other,
                 max_pairs=self.options.MAX_PAIRS,
                 shortlist=self.shortlist(features, label),
             )
 
-    def offset(self, features: Features) -> Tensor | None:
-        """Return what the logits of training hold beside the visual-guided texts, [B, K]."""
+    def blended_with(self, features: Features) -> tuple[float, Tensor | None]:
+        """Return the share of other logits in those of training, and them [B, K]; 0 and None."""
         weight = self._clip_weight()
-        return weight * self.zero_shot_logits(features) if weight else None
+        return weight, self.zero_shot_logits(features) if weight else None
 
     def chooses_on_val(self) -> bool:
         """See :meth:`FrozenCLIPTrainer.chooses_on_val`."""
@@ -159,7 +159,7 @@ class VTCLIP(FrozenCLIPTrainer):
             lambda clip_logit_weight: torch.lerp(guided, zero_shot, clip_logit_weight),
             labels,
             grid={"clip_logit_weight": WEIGHTS},
-            zero_shot=zero_shot,
+            reference=zero_shot,
         )
 
     def attention(self, features: Features, layer: int = -1) -> Tensor:

@@ -1,4 +1,4 @@
-"""VT-CLIP with ProKeR's kernel correction beside its texts; docs/successor.md measures it."""
+"""VT-CLIP and ProKeR's kernel correction, their logits mixed; docs/successor.md measures it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from typing import Any
 import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
-from yacs.config import CfgNode
 
 from trainers.proker import ProKeR
-from trainers.vtclip import VTCLIP, WEIGHTS
+from trainers.vtclip import VTCLIP
 from vtclip.config import Option
-from vtclip.errors import UserError
 from vtclip.features import Features
 from vtclip.methods.proker import held_out, residuals
 from vtclip.results import Search
 from vtclip.search import grid_search
 
-# w, of the correction; 0 is VT-CLIP
-CORRECTION_WEIGHTS = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
-# where nothing is searched: ProKeR's
-FIXED_WEIGHT = 1.0
+# w, the share of ProKeR's logits; 0 is VT-CLIP, 1 is ProKeR
+SHARES = [step / 10 for step in range(11)]
+# where validation does not tell, or nothing is searched; docs/successor.md compares shares
+FIXED_SHARE = 0.3
 
 
 @TRAINER_REGISTRY.register()
 class VTCLIPPlus(ProKeR, VTCLIP):
-    """Solves the correction once, trains the attention; validation weighs them."""
+    """Solves the correction once, trains the attention as VT-CLIP's; validation mixes them."""
 
+    # in the place of the share of zero-shot CLIP's logits is that of ProKeR's
     OPTIONS = {
-        **VTCLIP.OPTIONS,
+        **{
+            name: option
+            for name, option in VTCLIP.OPTIONS.items()
+            if name not in ("CLIP_LOGIT_WEIGHT", "SEARCH_WEIGHT")
+        },
         **ProKeR.OPTIONS,
         "LEAVE_ONE_OUT": Option(
             False,
-            "train the attention beside the correction of each image that was solved without it, "
-            "not alone as VT-CLIP's",
+            "train the attention in the mixture, with the correction of each image that was solved "
+            "without it, not alone as VT-CLIP's",
         ),
     }
     PROTOCOL = {**VTCLIP.PROTOCOL, **ProKeR.PROTOCOL}
@@ -55,66 +58,42 @@ class VTCLIPPlus(ProKeR, VTCLIP):
             self._left_out = self.scale * left_out
         return fitted
 
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse a search of one weight in a run that is to have none.
-
-        Raises:
-            UserError: names the keys.
-        """
-        super().check_cfg(cfg)
-        if self.options.SEARCH_WEIGHT and not self.options.SEARCH:
-            raise UserError(
-                "TRAINER.VTCLIPPLUS.SEARCH_WEIGHT: True needs SEARCH True; with SEARCH False "
-                "nothing is chosen."
-            )
-
     def parse_batch_train(self, batch: dict[str, Any]) -> Any:
         """Return features and labels [B], and note which support images they are of."""
         self._rows = batch["index"].to(self.device)
         return super().parse_batch_train(batch)
 
-    def offset(self, features: Features) -> Tensor | None:
-        """Return what the logits of training hold beside the visual-guided texts, [B, K]."""
-        offset = super().offset(features)
+    def blended_with(self, features: Features) -> tuple[float, Tensor | None]:
+        """Return the share of ProKeR's logits in those of training, and them [B, K]; 0 and None."""
         if not self.options.LEAVE_ONE_OUT:
-            return offset
-        left_out = self._left_out[self._rows]
-        return left_out if offset is None else offset + left_out
+            return 0.0, None
+        return FIXED_SHARE, self.zero_shot_logits(features) + self._left_out[self._rows]
 
     def logits(self, features: Features) -> Tensor:
-        """Return VT-CLIP's logits and w s k(g, G) A, [B, K]."""
-        correction = self.chosen("correction_weight") * self.correction_logits(features)
-        return VTCLIP.logits(self, features) + correction
+        """Return (1 - w) s cos(g, VT) + w (s g T' + s k(g, G) A), [B, K]."""
+        guided, proker = self.guided_logits(features), ProKeR.logits(self, features)
+        return torch.lerp(guided, proker, self.chosen("proker_share"))
 
     def chooses_on_val(self) -> bool:
-        """Return SEARCH: the correction is chosen so whether the other weight is or not."""
+        """Return SEARCH: kernel and share are chosen, or neither."""
         return bool(self.options.SEARCH)
 
     def fixed(self) -> dict[str, float]:
-        """Return the values of both methods, and ProKeR's weight of its correction."""
-        return {**ProKeR.fixed(self), **VTCLIP.fixed(self), "correction_weight": FIXED_WEIGHT}
+        """Return ProKeR's values, and the share of its logits."""
+        return {**ProKeR.fixed(self), "proker_share": FIXED_SHARE}
 
     def search(self) -> Search | None:
-        """Choose the weights of the parts; the search names all that was chosen."""
+        """Choose the share, near :data:`FIXED_SHARE`; the search names all that was chosen."""
         first = self.kernel_search
         if first is None:
             return None
         guided, labels = self.scores("val", self.guided_logits)
-        zero_shot, _ = self.scores("val", self.zero_shot_logits)
-        corrected, _ = self.scores("val", self.correction_logits)
-        options = self.options
+        proker, _ = self.scores("val", lambda features: ProKeR.logits(self, features))
         found = grid_search(
-            lambda clip_logit_weight, correction_weight: (
-                torch.lerp(guided, zero_shot, clip_logit_weight) + correction_weight * corrected
-            ),
+            lambda proker_share: torch.lerp(guided, proker, proker_share),
             labels,
-            grid={
-                "clip_logit_weight": (
-                    WEIGHTS if options.SEARCH_WEIGHT else [options.CLIP_LOGIT_WEIGHT]
-                ),
-                "correction_weight": CORRECTION_WEIGHTS,
-            },
-            zero_shot=zero_shot,
+            grid={"proker_share": SHARES},
+            reference=torch.lerp(guided, proker, FIXED_SHARE),
         )
         return replace(
             found, grid={**first.grid, **found.grid}, chosen={**first.chosen, **found.chosen}

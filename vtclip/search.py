@@ -16,7 +16,7 @@ from vtclip.results import Search
 # the option of every method that searches unless it is told otherwise
 SEARCH = Option(True, "choose on validation images; False: nothing is chosen, values are fixed")
 
-# how much of the most certain gain may be given up to stay near zero-shot CLIP, in standard errors;
+# how much of the most certain gain may be given up to stay near the reference, in standard errors;
 # docs/selection.md compares values
 ERRORS = 0.5
 
@@ -26,14 +26,14 @@ def grid_search(
     logits: Callable[..., Tensor],
     labels: Tensor,
     grid: Mapping[str, Sequence[float]],
-    zero_shot: Tensor | None = None,
+    reference: Tensor | None = None,
 ) -> Search:
     """Try every point of a grid on validation images; take the modest one of those that are good.
 
     Few validation images leave many points equally accurate, and the lead of one image is chance.
     So all points within one standard error of the highest accuracy count as accurate
-    (:func:`nearly_best`). Of these, all that gain on zero-shot CLIP almost what the best of them
-    gains count as good (:func:`nearly_most_gain`), and the one nearest to zero-shot CLIP is taken
+    (:func:`nearly_best`). Of these, all that gain on the reference almost what the best of them
+    gains count as good (:func:`nearly_most_gain`), and the one nearest to it is taken
     (:func:`distance`). docs/selection.md compares this with other rules. Of points equal in all
     the first is taken; the last name changes fastest.
 
@@ -41,8 +41,9 @@ def grid_search(
         logits: called with one value a name, returns the logits [N, K] of the N validation images.
         labels: [N], int64, their labels.
         grid: the values to try, by name.
-        zero_shot: zero-shot CLIP's logits [N, K] of the same images. Without them the accurate
-            point of the lowest cross-entropy is taken.
+        reference: logits [N, K] of the same images that hold where validation does not tell, for
+            most methods zero-shot CLIP's. Without them the accurate point of the lowest
+            cross-entropy is taken.
 
     Returns:
         The search, with the accuracy in percent.
@@ -58,14 +59,14 @@ def grid_search(
         scores = logits(**dict(zip(grid, values, strict=True)))
         correct.append(int((scores.argmax(dim=1) == labels).sum()))
         likelihoods.append(log_likelihood(scores, labels))
-        if zero_shot is not None:
-            distances.append(distance(scores, zero_shot))
+        if reference is not None:
+            distances.append(distance(scores, reference))
     found = torch.stack(likelihoods)
     good = nearly_best(torch.tensor(correct, device=found.device), len(labels))
-    if zero_shot is None:
+    if reference is None:
         cost = -found.mean(dim=1)
     else:
-        good = nearly_most_gain(found, log_likelihood(zero_shot, labels), good)
+        good = nearly_most_gain(found, log_likelihood(reference, labels), good)
         cost = torch.stack(distances)
     cost = cost.where(good, torch.inf)
     taken = int((cost == cost.min()).nonzero()[0])
@@ -87,12 +88,12 @@ def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
     return found.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
 
 
-def distance(logits: Tensor, zero_shot: Tensor) -> Tensor:
+def distance(logits: Tensor, reference: Tensor) -> Tensor:
     """Return the total variation between the probabilities of two logits [N, K].
 
     It is the mean over images, in [0, 1], a scalar.
     """
-    return (logits.softmax(dim=1) - zero_shot.softmax(dim=1)).abs().sum(dim=1).mean() / 2
+    return (logits.softmax(dim=1) - reference.softmax(dim=1)).abs().sum(dim=1).mean() / 2
 
 
 def nearly_best(correct: Tensor, total: int) -> Tensor:
@@ -118,24 +119,24 @@ def nearly_best(correct: Tensor, total: int) -> Tensor:
 
 
 def nearly_most_gain(
-    found: Tensor, zero_shot: Tensor, among: Tensor, errors: float = ERRORS
+    found: Tensor, reference: Tensor, among: Tensor, errors: float = ERRORS
 ) -> Tensor:
-    """Tell which points gain on zero-shot CLIP about as much as the one that gains the most.
+    """Tell which points gain on the reference about as much as the one that gains the most.
 
     The gain of an image is paired: the logarithm of the probability of its label at the point less
-    that at zero-shot CLIP. A point is marked where its mean gain is at least the largest less
+    that of the reference. A point is marked where its mean gain is at least the largest less
     `errors` standard errors of that gain.
 
     Args:
         found: [P, N], of each point the log-likelihood of each image.
-        zero_shot: [N], the same of zero-shot CLIP.
+        reference: [N], the same of the reference.
         among: [P], bool, which points to look at.
         errors: at least 0.
 
     Returns:
         [P], bool, the marked ones of `among`.
     """
-    gain = found - zero_shot
+    gain = found - reference
     average = gain.mean(dim=1)
     most = int(average.where(among, -torch.inf).argmax())
     error = gain[most].std(correction=0) / math.sqrt(gain.shape[1])

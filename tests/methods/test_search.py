@@ -66,7 +66,7 @@ def test_a_small_sure_gain_comes_before_a_large_uncertain_one() -> None:
     points = [zero_shot, pair([0.7] * 4), pair([0.99, 0.99, 0.55, 0.55])]
     # mean gains 0, log(7/6) = 0.154 and (log(1.65) + log(0.55/0.6)) / 2 = 0.207; the standard error
     # of the last is (log(1.65) - log(0.55/0.6)) / 2 / sqrt(4) = 0.147, half of it 0.073
-    found = grid_search(lambda at: points[int(at)], labels, {"at": [0, 1, 2]}, zero_shot=zero_shot)
+    found = grid_search(lambda at: points[int(at)], labels, {"at": [0, 1, 2]}, reference=zero_shot)
     assert found.chosen == {"at": 1.0}
     assert found.tied == 3
     # the same grid without zero-shot CLIP's logits: the lowest cross-entropy
@@ -85,7 +85,7 @@ def test_over_confidence_is_not_rewarded() -> None:
         return zero_shot + alpha * direction
 
     assert grid_search(logits, labels, grid).chosen == {"alpha": 50.0}
-    found = grid_search(logits, labels, grid, zero_shot=zero_shot)
+    found = grid_search(logits, labels, grid, reference=zero_shot)
     assert found.chosen["alpha"] < 50.0
     assert (found.tied, found.accuracy) == (4, 100.0)
 
@@ -97,7 +97,7 @@ def test_zero_shot_stays_where_nothing_gains() -> None:
     swing = torch.tensor([[0.0, 1.0], [0.0, -1.0]] * 2)
     weights = [0.3, 0.0, 0.1]
     found = grid_search(
-        lambda w: zero_shot + w * swing, labels, {"w": weights}, zero_shot=zero_shot
+        lambda w: zero_shot + w * swing, labels, {"w": weights}, reference=zero_shot
     )
     assert found.chosen == {"w": 0.0}
 
@@ -138,7 +138,7 @@ def test_scores_that_are_no_numbers_are_not_taken() -> None:
         return towards(1.0) if kind else torch.full((2, 2), math.nan)
 
     for zero_shot in (None, towards(0.5)):
-        found = grid_search(logits, LABELS, {"kind": [0, 1]}, zero_shot=zero_shot)
+        found = grid_search(logits, LABELS, {"kind": [0, 1]}, reference=zero_shot)
         assert found.chosen == {"kind": 1.0}
 
 

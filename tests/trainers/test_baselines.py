@@ -37,7 +37,7 @@ SEARCHES = {
     "LPPlusPlus": {"epoch"},
     "P0": {"candidate", "rate", "lam"},
     "VTCLIP": {"clip_logit_weight"},
-    "VTCLIPPlus": {"beta", "lam", "clip_logit_weight", "correction_weight"},
+    "VTCLIPPlus": {"beta", "lam", "proker_share"},
 }
 TRAINED = ["TipAdapterF", "CLIPAdapter", "VTCLIP", "RLA", "P0", "TaskRes", "ZSLP", "CLAP"]
 FITTED = ["TipAdapter", "LinearProbe", "GDA", "LPPlusPlus", "VTCLIPPlus"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainers.vtclip_plus import FIXED_SHARE
 from vtclip import checkpoints
 from vtclip.errors import UserError
 from vtclip.interruption import Interrupted
@@ -34,50 +35,47 @@ def fitted(build: Build, on_bank: Arguments, tmp_path: Path) -> Any:
     return made
 
 
-def test_untrained_it_is_proker(
-    fitted: Any, build: Build, on_bank: Arguments, tmp_path: Path
-) -> None:
-    trainer = fitted()
-    proker = build(on_bank("ProKeR", tmp_path / "proker"))
-    proker.fitted = proker.fit()
-    proker.selected_params = proker.search().chosen
-    features, _ = trainer.features("val")
-    expected = proker.logits(features)
-    torch.testing.assert_close(trainer.logits(features), expected, atol=1e-4, rtol=1e-5)
-    assert not expected.allclose(trainer.zero_shot_logits(features), atol=0.1)
-    # so it is after training where validation leaves the texts where they were
-    trained = fitted(*MOVED)
-    trained.selected_params = {"correction_weight": 1.0, "clip_logit_weight": 1.0}
-    torch.testing.assert_close(trained.logits(features), expected, atol=1e-4, rtol=1e-5)
-
-
-def test_without_the_correction_it_is_vtclip(
+def test_its_ends_are_proker_and_vtclip(
     fitted: Any, build: Build, on_bank: Arguments, tmp_path: Path
 ) -> None:
     trainer = fitted(*MOVED)
+    proker = build(on_bank("ProKeR", tmp_path / "proker"))
+    proker.fitted = proker.fit()
+    proker.selected_params = proker.search().chosen
     vtclip = build(on_bank("VTCLIP", tmp_path / "vt", "TRAINER.VTCLIP.ZERO_INIT", "False"))
     vtclip.head.load_state_dict(trainer.head.state_dict())
-    trainer.selected_params = {"correction_weight": 0.0, "clip_logit_weight": 0.0}
     features, _ = trainer.features("val")
-    assert trainer.logits(features).equal(vtclip.logits(features))
-    assert not vtclip.logits(features).allclose(vtclip.zero_shot_logits(features), atol=0.1)
+    zero_shot = trainer.zero_shot_logits(features)
+    for share, end in {1.0: proker, 0.0: vtclip}.items():
+        trainer.selected_params = {"proker_share": share}
+        assert trainer.logits(features).equal(end.logits(features))
+        assert not end.logits(features).allclose(zero_shot, atol=0.1)
     # what reports show of it
     assert trainer.attention(features).equal(vtclip.attention(features))
     assert trainer.moved_texts(features).equal(vtclip.moved_texts(features))
 
 
+def test_untrained_it_has_so_much_of_prokers_correction(fitted: Any) -> None:
+    trainer = fitted()
+    features, _ = trainer.features("val")
+    for share in (0.4, 1.0):
+        trainer.selected_params = {"proker_share": share}
+        correction = trainer.logits(features) - trainer.zero_shot_logits(features)
+        expected = share * trainer.correction_logits(features)
+        torch.testing.assert_close(correction, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_logits_are_the_formula(fitted: Any) -> None:
     trainer = fitted(*MOVED)
-    trainer.selected_params = {"correction_weight": 0.7, "clip_logit_weight": 0.6}
+    trainer.selected_params = {"proker_share": 0.4}
     features, _ = trainer.features("val")
     g = F.normalize(features.global_features, dim=-1)
     texts, support, solved = trainer.text_features, *by_hand(trainer)
     moved = F.normalize(trainer.head(texts, features.spatial_features), dim=-1)
     beta = trainer.search().chosen["beta"]
     expected = 20 * (
-        0.6 * g @ texts.T
-        + 0.4 * torch.einsum("bd,bkd->bk", g, moved)
-        + 0.7 * torch.exp(-beta * (1 - g @ support.T)) @ solved
+        0.6 * torch.einsum("bd,bkd->bk", g, moved)
+        + 0.4 * (g @ texts.T + torch.exp(-beta * (1 - g @ support.T)) @ solved)
     )
     torch.testing.assert_close(trainer.logits(features), expected, atol=1e-3, rtol=1e-4)
 
@@ -94,31 +92,24 @@ def by_hand(trainer: Any, left_out: int | None = None) -> tuple[Tensor, Tensor]:
     return g.float(), solved.float()
 
 
-@pytest.mark.parametrize("clip_weight", ["0", "0.3"])
 @pytest.mark.parametrize("max_pairs", ["7", "2048"])
-def test_it_is_trained_beside_the_correction_that_leaves_the_image_out(
-    clip_weight: str, max_pairs: str, fitted: Any
-) -> None:
+def test_it_is_trained_in_a_mixture_that_leaves_the_image_out(max_pairs: str, fitted: Any) -> None:
     node = "TRAINER.VTCLIPPLUS"
-    trainer = fitted(
-        *(f"{node}.LEAVE_ONE_OUT", "True", f"{node}.MAX_PAIRS", max_pairs),
-        *(f"{node}.CLIP_LOGIT_WEIGHT", clip_weight),
-    )
+    trainer = fitted(f"{node}.LEAVE_ONE_OUT", "True", f"{node}.MAX_PAIRS", max_pairs, *MOVED)
     features, labels = trainer.features("train")
     rows = torch.tensor([5, 2, 17])
     beta = trainer.search().chosen["beta"]
-    offsets = []
+    corrections = []
     for i in rows.tolist():
         support, solved = by_hand(trainer, i)
         g = F.normalize(features.global_features[i], dim=-1)
-        offsets.append(20 * torch.exp(-beta * (1 - g @ support.T)) @ solved)
+        corrections.append(20 * torch.exp(-beta * (1 - g @ support.T)) @ solved)
     batch = {"features": features[rows], "label": labels[rows], "index": rows}
     loss, scores = trainer.loss(*trainer.parse_batch_train(batch))
     guided, zero_shot = (
         score(features[rows]) for score in (trainer.guided_logits, trainer.zero_shot_logits)
     )
-    weight = float(clip_weight)
-    logits = (1 - weight) * guided + weight * zero_shot + torch.stack(offsets)
+    logits = 0.7 * guided + 0.3 * (zero_shot + torch.stack(corrections))
     expected = F.cross_entropy(logits, labels[rows])
     torch.testing.assert_close(scores, logits, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
@@ -128,11 +119,27 @@ def test_it_is_trained_beside_the_correction_that_leaves_the_image_out(
         torch.testing.assert_close(gradient, reference, atol=1e-4, rtol=1e-3)
 
 
-def test_the_weight_of_clip_is_searched_where_asked(fitted: Any) -> None:
-    assert fitted().search().grid["clip_logit_weight"] == [0.0]
-    trainer = fitted("TRAINER.VTCLIPPLUS.SEARCH_WEIGHT", "True", *MOVED)
-    # of texts that were moved at random
-    assert trainer.search().chosen["clip_logit_weight"] > 0
+def test_the_share_goes_where_validation_is_better(fitted: Any) -> None:
+    # texts that were moved at random
+    found = fitted(*MOVED).search()
+    assert found.chosen["proker_share"] > FIXED_SHARE
+    assert found.grid["proker_share"] == [step / 10 for step in range(11)]
+    # texts as they were, and a correction that speaks against the labels
+    trainer = fitted()
+    trainer.fitted["correction"].mul_(-1)
+    assert trainer.search().chosen["proker_share"] == 0
+
+
+def test_where_validation_does_not_tell_the_share_is_the_fixed_one(
+    fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = fitted()
+    labels = torch.arange(6).repeat(4)
+    # what one image of a class gains by a larger share another one loses
+    swing = 0.1 * torch.eye(6)[labels] * torch.tensor([1, 1, -1, -1]).repeat_interleave(6)[:, None]
+    parts = iter([torch.zeros(24, 6), swing])
+    monkeypatch.setattr(trainer, "scores", lambda split, score: (next(parts), labels))
+    assert trainer.search().chosen["proker_share"] == FIXED_SHARE
 
 
 def test_by_default_its_attention_is_that_of_vtclip(
