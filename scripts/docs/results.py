@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 
 from tabulate import tabulate
 
@@ -151,30 +152,52 @@ def without_validation(searched: TableData, fixed: TableData) -> str:
     return tabulate(rows, ["method", *shots_columns(fixed)], "github", disable_numparse=True)
 
 
+def counts_of(data: TableData) -> list[int]:
+    """Return the numbers of shots, in order."""
+    return sorted({cell.shots for cell in data.cells if cell.shots > 0})
+
+
 def shots_columns(data: TableData) -> list[str]:
     """Return the names of the numbers of shots, in order."""
-    return [shots_name(count) for count in sorted({c.shots for c in data.cells if c.shots > 0})]
+    return [shots_name(count) for count in counts_of(data)]
 
 
 def losses(data: TableData) -> str:
     """Return a table of the methods of this project against the best of the others."""
-    by_method = cells_by_method(data)
+    means = {
+        method: means_by_shots(cells, counts_of(data))
+        for method, cells in cells_by_method(data).items()
+    }
     rows = []
-    for own in (method for method in OURS if method in by_method):
+    for own in (method for method in OURS if method in means):
         row = [own]
-        for cell in by_method[own]:
-            best = max(
-                (
-                    other
-                    for method, cells in by_method.items()
-                    for other in cells
-                    if method not in OURS and other.shots in (0, cell.shots)
-                ),
-                key=lambda other: other.mean,
-            )
-            row.append(f"{cell.mean - best.mean:+.2f} ({best.row.method})")
+        for shots in (*counts_of(data), None):
+            others = {
+                method: found[shots]
+                for method, found in means.items()
+                if method not in OURS and shots in found
+            }
+            best = max(others, key=others.__getitem__)
+            found = means[own].get(shots)
+            row.append("" if found is None else f"{found - others[best]:+.2f} ({best})")
         rows.append(row)
-    return tabulate(rows, ["method", *shots_columns(data)], "github", disable_numparse=True)
+    head = ["method", *shots_columns(data), "mean over shots"]
+    return tabulate(rows, head, "github", disable_numparse=True)
+
+
+def means_by_shots(cells: Sequence[Cell], counts: Sequence[int]) -> dict[int | None, float]:
+    """Return the mean accuracy of a method by the number of shots, and over all as None.
+
+    What has no shots has one accuracy for all, and what lacks some has none over all.
+    """
+    found = {cell.shots: cell.mean for cell in cells}
+    by_shots = {count: found.get(count, found.get(0)) for count in counts}
+    known: dict[int | None, float] = {
+        count: value for count, value in by_shots.items() if value is not None
+    }
+    if len(known) == len(counts):
+        known[None] = mean(known.values())
+    return known
 
 
 def cells_by_method(data: TableData) -> dict[str, list[Cell]]:
