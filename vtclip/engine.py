@@ -482,10 +482,19 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
     # ---- small parts
 
     def chosen(self, name: str) -> float:
-        """Return a hyper-parameter: what the search chose, else the fixed value."""
-        if name in self.selected_params:
-            return self.selected_params[name]
-        return self.fixed()[name]
+        """Return a hyper-parameter: what the search chose, else, without a search, the fixed value.
+
+        Raises:
+            UserError: the search of a loaded run chose others.
+        """
+        if not self.selected_params:
+            return self.fixed()[name]
+        if name not in self.selected_params:
+            raise UserError(
+                f"{type(self).__name__}: the run chose {', '.join(self.selected_params)}, and not "
+                f"{name}; it is of another version of the method, so train it again."
+            )
+        return self.selected_params[name]
 
     def images_per_class(self) -> float:
         """Return the number of training images over the number of classes."""

@@ -176,6 +176,19 @@ def test_an_evaluation_loads_what_was_solved(
     assert read_result(tmp_path / "third" / "result.json").search is None
 
 
+def test_a_run_that_chose_something_else_is_refused(
+    run_train: RunTrain, on_bank: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_train(*on_bank("VTCLIPPlus", run)) == 0
+    path = run / "result.json"
+    path.write_text(path.read_text().replace('"proker_share"', '"correction_weight"'))
+    capsys.readouterr()
+    flags = ("--eval-only", f"--model-dir={run}")
+    assert run_train(*on_bank("VTCLIPPlus", tmp_path / "again", *flags)) == 2
+    assert "chose beta, lam, correction_weight, and not proker_share" in capsys.readouterr().err
+
+
 def test_a_correction_of_another_shape_is_refused(
     run_train: RunTrain, on_bank: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
