@@ -30,7 +30,7 @@ SETTINGS = {
 PAGE = """# How the optimiser was chosen
 
 The paper's optimiser, learning rate and weight decay are not known. They were searched on
-the few-shot *validation* images (min(shots, 4) a class) of two public datasets with the tiny backbone:
+the few-shot *validation* images (min(shots, 4) per class) of two public datasets with the tiny backbone:
 every run below was evaluated with `TEST.SPLIT val`, and no test image was read. Accuracy in percent,
 mean of seeds 1 to 3; columns are dataset and shots; epochs of the CoOp protocol (50, 100 and 200 for
 1, 4 and 16 shots), cosine after one warm-up epoch at 1e-5, weight decay 5e-4 where none is named.
@@ -46,6 +46,7 @@ Taken: the rate and decay of AdamW 1e-3 (`trainers/vtclip.py`), and the crops fo
 (`configs/datasets/digits.yaml`); other datasets keep CoOp's augmentation, and the switches of the method
 their assumed values. The columns rest on {images} validation images, so that differences of a
 few points are noise. A backbone of another width may want another rate: search again, on validation.
+[On photographs](defaults.md) the same choices were looked at again.
 """
 
 
