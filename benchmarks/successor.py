@@ -103,7 +103,6 @@ def trained(
     ):
         run = ("--trainer", "VTCLIPPlus", "--shots", str(shots), "--output-dir", folder)
         args = train.parse_args([*run, *data, *options])
-        import_modules(args.plugin)
         cfg, _ = train.plan_of(args).run(seed, several=False)
         set_random_seed(cfg.SEED)
         trainer: Any = build_trainer(cfg)

@@ -113,8 +113,9 @@ def results_of(command: Sequence[str]) -> Collection:
         raise UserError(f"sweep.py {' '.join(command)}: a run has failed.")
     options = sweep.options_of(sweep.parse_args(command))
     import_modules([], options.plugins)
-    folders = [ROOT / run.folder for run in plan_sweep(options, CONFIGS).runs]
-    return Collection([Run(folder, read_result(folder / RESULT_FILE)) for folder in folders])
+    folders = [Path(run.folder) for run in plan_sweep(options, CONFIGS).runs]
+    # a page names them as they are seen from the checkout
+    return Collection([Run(folder, read_result(ROOT / folder / RESULT_FILE)) for folder in folders])
 
 
 def with_fixed_values(command: Sequence[str]) -> list[str]:
