@@ -107,7 +107,7 @@ def report(benchmark: str, settings: Settings, description: str) -> None:
         "--only", nargs="+", default=list(settings), choices=settings, metavar="NAME"
     )
     args, started = parser.parse_args(), time.perf_counter()
-    head = [benchmark.removesuffix("s")]
+    head = ["setting"]
     for shots in args.shots:
         head += [f"{shots} shot{'s' * (shots > 1)}", "epochs", "seconds"]
     rows = compare({name: settings[name] for name in args.only}, args)
