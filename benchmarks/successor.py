@@ -37,6 +37,7 @@ from benchmarks.machine import write_results
 from benchmarks.selection_rules import all_validation, split
 from benchmarks.validated import add_arguments
 from datasets.base import ImageDataset
+from datasets.feature_bank import FeatureBank
 from trainers import proker
 from trainers.vtclip_plus import FIXED_SHARE, SHARES
 from vtclip.errors import run_command
@@ -55,7 +56,7 @@ class Parts:
     """The parts of the logits [N, K] of all validation images of a trained method.
 
     Attributes:
-        zero_shot, guided, corrected: without weights; `corrected` is 0 for VT-CLIP.
+        zero_shot, guided, corrected: without weights.
         labels: [N].
         chooses: [N], bool, the images that choose.
     """
@@ -100,6 +101,7 @@ def trained(
         tempfile.TemporaryDirectory() as folder,
         redirect_stdout(StringIO()),
         mock.patch.object(ImageDataset, "few_shots", all_validation),
+        mock.patch.object(FeatureBank, "few_shots", all_validation),
     ):
         run = ("--trainer", "VTCLIPPlus", "--shots", str(shots), "--output-dir", folder)
         args = train.parse_args([*run, *data, *options])
@@ -121,13 +123,14 @@ def trained(
         ):
             trainer.train()
         trainer.set_model_mode("eval")
-        zero_shot, guided = (
+        zero_shot, guided, corrected = (
             trainer.scores("val", score)[0]
-            for score in (trainer.zero_shot_logits, trainer.guided_logits)
+            for score in (
+                trainer.zero_shot_logits,
+                trainer.guided_logits,
+                trainer.correction_logits,
+            )
         )
-        corrected = torch.zeros_like(zero_shot)
-        if trainer.fitted:
-            corrected = trainer.scores("val", trainer.correction_logits)[0]
     return Parts(zero_shot, guided, corrected, labels, chooses)
 
 
@@ -202,7 +205,7 @@ def table(cells: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_arguments(parser, [1, 4, 16], "output/successor")
+    add_arguments(parser, [1, 4, 16])
     parser.add_argument(
         "--only",
         nargs="+",

@@ -56,15 +56,16 @@ def validated(
     return read_result(output / "result.json")
 
 
-def add_arguments(parser: argparse.ArgumentParser, shots: Sequence[int], output: str) -> None:
-    """Add the options that say on which data a benchmark trains, and where its runs go."""
+def add_arguments(parser: argparse.ArgumentParser, shots: Sequence[int], output: str = "") -> None:
+    """Add the options that say on which data a benchmark trains, and where runs are kept."""
     add = parser.add_argument
     help = "arguments of train.py that name dataset and backbone, after --; none: the digits"
     add("data", nargs="*", default=["--root", "data"], help=help)
     add("--name", default="digits", help="of these data, in the file of results")
     add("--shots", type=int, nargs="+", default=shots)
     add("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    add("--output", type=Path, default=Path(output))
+    if output:
+        add("--output", type=Path, default=Path(output))
 
 
 def cell(results: Sequence[Result]) -> str:

@@ -71,8 +71,9 @@ class VTCLIPPlus(ProKeR, VTCLIP):
 
     def logits(self, features: Features) -> Tensor:
         """Return (1 - w) s cos(g, VT) + w (s g T' + s k(g, G) A), [B, K]."""
-        guided, proker = self.guided_logits(features), ProKeR.logits(self, features)
-        return torch.lerp(guided, proker, self.chosen("proker_share"))
+        # a model that was saved without a search knows no number of shots, which fixed() needs
+        share = self.chosen("proker_share") if self.selected_params else FIXED_SHARE
+        return torch.lerp(self.guided_logits(features), ProKeR.logits(self, features), share)
 
     def chooses_on_val(self) -> bool:
         """Return SEARCH: kernel and share are chosen, or neither."""
