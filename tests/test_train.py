@@ -202,6 +202,7 @@ BAD_ARGUMENTS = {
         ["--trainer", "VTCLIP", "TRAINER.NAME", "TaskRes"],
         "TRAINER.NAME: 'TaskRes', but --trainer names 'VTCLIP'",
     ),
+    "two seeds": (["--seed", "3", "SEED", "5"], "SEED: '5', but --seed names '3'"),
     "two folders": (["OUTPUT_DIR", "elsewhere"], "OUTPUT_DIR: 'elsewhere', but --output-dir names"),
     "backbone": (["MODEL.BACKBONE.NAME", "RN51"], "did you mean RN50"),
     "backbone without a file": (["--backbone", "RN51"], "did you mean RN50"),

@@ -47,6 +47,7 @@ class RunArguments:
         trainer, backbone, dataset_root, head, resume, output_dir, model_dir: see train.py.
         eval_only: evaluate a trained run.
         shots: images per class.
+        seeds: the seeds of the runs; empty: SEED of the options, or the default.
         transforms: names of training augmentations.
         options: KEY VALUE pairs, which override everything else.
     """
@@ -62,6 +63,7 @@ class RunArguments:
     model_dir: str = ""
     eval_only: bool = False
     shots: int | None = None
+    seeds: Sequence[int] = ()
     transforms: Sequence[str] = ()
     options: Sequence[str] = ()
 
@@ -118,6 +120,7 @@ def plan_run(arguments: RunArguments, configs: Path) -> RunPlan:
     options = read_options(arguments.options)
     _check_named_once("--trainer", arguments.trainer, "TRAINER.NAME", options)
     _check_named_once("--output-dir", arguments.output_dir, "OUTPUT_DIR", options)
+    _check_named_once("--seed", ",".join(map(str, arguments.seeds)), "SEED", options)
     arguments = replace(
         arguments,
         method_file=_found(arguments.method_file, configs / "trainers"),

@@ -106,8 +106,7 @@ def run(args: argparse.Namespace) -> None:
         check_transfer(plan)
         print(plan.folder)
         return
-    seeds = args.seeds or [plan.seed if args.seed is None else args.seed]
-    for seed in seeds:
+    for seed in named_seeds(args) or [plan.seed]:
         cfg, model_dir = plan.run(seed, several=args.seeds is not None)
         run_seed(args, cfg, model_dir)
     if args.seeds and not args.no_train:
@@ -118,6 +117,11 @@ def run(args: argparse.Namespace) -> None:
         print(summarise(str(plan.folder), "accuracy", signal, "std"))
     if not args.no_train:
         show_next(plan, Path(cfg.OUTPUT_DIR))
+
+
+def named_seeds(args: argparse.Namespace) -> list[int]:
+    """Return the seeds that the command line names, none where it leaves them to the plan."""
+    return args.seeds or ([] if args.seed is None else [args.seed])
 
 
 def plan_of(args: argparse.Namespace) -> RunPlan:
@@ -141,6 +145,7 @@ def plan_of(args: argparse.Namespace) -> RunPlan:
         model_dir=args.model_dir,
         eval_only=args.eval_only,
         shots=args.shots,
+        seeds=named_seeds(args),
         transforms=args.transforms,
         options=args.opts,
     )
