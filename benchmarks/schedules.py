@@ -19,6 +19,7 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
     "paper": (),
     "20 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "3e-3", *NO_WARM_UP),
     "20 epochs, 2e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "2e-3", *NO_WARM_UP),
+    "20 epochs, 1e-3, no warm-up": ("OPTIM.MAX_EPOCH", "20", *NO_WARM_UP),
     "20 epochs, 1e-3": ("OPTIM.MAX_EPOCH", "20"),
     "20 epochs, 3e-3": ("OPTIM.MAX_EPOCH", "20", "OPTIM.LR", "3e-3"),
     "20 epochs, 2e-3, batches of 16": (
