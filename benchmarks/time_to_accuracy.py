@@ -2,11 +2,11 @@
 
     python -m benchmarks.time_to_accuracy --root DIR
 
-16 shots, K 100, S 49. The recipe fast_wide on a backbone of RN50's size (D 1024) with random weights,
-whose accuracy means nothing, with ten views of each image and with one; then that recipe and
-the paper's epochs on the lite bridge (D 1280, one view), whose accuracy is that on all validation
-images, so that both can be compared. DIR is a data root with Caltech101. Every run is whole and
-encodes for itself; test images are not read.
+16 shots, K 100, S 49. The recipe fast-wide on a backbone of RN50's size (D 1024) with random
+weights, whose accuracy means nothing, with ten views of each image and with one; then that recipe
+and the paper's epochs on the lite bridge (D 1280, one view), whose accuracy is that on all
+validation images, so that both can be compared. DIR is a data root with Caltech101. Every run is
+whole and encodes for itself; test images are not read.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ FAST = SCHEDULES["20 epochs, 1e-3, no warm-up"]
 BRIDGE = ("--plugin", "examples/lite_bridge.py", "--backbone", "lite-bridge")
 PLAIN = ("INPUT.TRANSFORMS", "['normalize']", "FEATURES.VIEWS", "1")
 RUNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "RN50's size, 10 views, fast_wide": (("--backbone", WEIGHTS), FAST),
-    "RN50's size, 1 view, fast_wide": (("--backbone", WEIGHTS), (*FAST, *PLAIN)),
-    "lite-bridge, 1 view, fast_wide": (BRIDGE, (*FAST, *PLAIN)),
+    "RN50's size, 10 views, fast-wide": (("--backbone", WEIGHTS), FAST),
+    "RN50's size, 1 view, fast-wide": (("--backbone", WEIGHTS), (*FAST, *PLAIN)),
+    "lite-bridge, 1 view, fast-wide": (BRIDGE, (*FAST, *PLAIN)),
     "lite-bridge, 1 view, paper": (BRIDGE, PLAIN),
 }
 

@@ -277,7 +277,8 @@ def test_a_loss_that_is_not_finite_names_the_rate(run_train, tmp_path: Path, cap
 def test_scores_that_are_not_finite_name_the_rate(run_train, tmp_path: Path, capfd) -> None:
     options = ("DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "2", "FEATURES.VIEWS", "1")
     assert run_train("--output-dir", str(tmp_path), *options, "OPTIM.LR", "1e6") == 2
-    (error,) = capfd.readouterr().err.splitlines()
+    warning, error = capfd.readouterr().err.splitlines()
+    assert "OPTIM.LR 1e+06 is high for D 128" in warning
     assert re.fullmatch(
         r"error: VTCLIP: its trained weights have grown to \d\.\de\+\d\d, so its scores are not "
         r"finite; train with an OPTIM\.LR below 1000000\.0\.",

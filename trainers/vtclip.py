@@ -21,11 +21,13 @@ from vtclip.layers.shortlist import shortlist_of
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.precision import autocast, bf16_is_fast
 from vtclip.results import Search
-from vtclip.screen import say
+from vtclip.screen import say, warn
 from vtclip.search import grid_search
 
 # width D from which products in bf16 save time
 WORTH_BF16 = 256
+# rate of AdamW times width D above which training failed or lost accuracy (docs/protocols.md)
+STEEP = 2.0
 WEIGHTS = [step / 20 for step in range(21)]
 
 
@@ -117,6 +119,17 @@ class VTCLIP(FrozenCLIPTrainer):
             residual_ratio=options.RESIDUAL_RATIO,
             residual_learnt=options.RESIDUAL_LEARNT,
         )
+
+    def before_train(self) -> None:
+        """Warn of a rate that is too high for the width; see the base class."""
+        super().before_train()
+        optim, dim = self.cfg.OPTIM, self.provider.embed_dim
+        if optim.NAME == "adamw" and optim.LR * dim > STEEP:
+            warn(
+                f"Warning: OPTIM.LR {optim.LR:g} is high for D {dim}: where both make more than "
+                f"{STEEP:g}, trials lost accuracy (docs/protocols.md); 0.001 was right at D 1280, "
+                "as in --recipe fast-wide."
+            )
 
     def logits(self, features: Features) -> Tensor:
         """Match images with their visual-guided texts, blended with zero-shot CLIP's logits."""

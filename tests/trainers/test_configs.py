@@ -71,8 +71,10 @@ def test_only_configurations_that_say_something_are_there() -> None:
         name: {path.stem for path in (CONFIGS / "trainers" / name).iterdir()} for name in methods
     }
     assert found == {
-        "VTCLIP": {*BACKBONES, "fast"}, "VTCLIPPlus": {"fast"}, "CLIPAdapter": {"tuned"},
-    }  # fmt: skip
+        "VTCLIP": {*BACKBONES, "fast", "fast-wide"},
+        "VTCLIPPlus": {"fast", "fast-wide"},
+        "CLIPAdapter": {"tuned"},
+    }
     tuned = merged(CONFIGS / "trainers" / "CLIPAdapter" / "tuned.yaml")
     assert tuned.TRAINER.NAME == "CLIPAdapter" and tuned.TRAINER.CLIPADAPTER.SEARCH_RATIO
 
@@ -100,17 +102,19 @@ def test_a_recipe_sets_what_its_file_says_and_names_the_folder() -> None:
 
 
 @pytest.mark.parametrize("method", ["VTCLIP", "VTCLIPPlus"])
-def test_the_fast_recipe_departs_in_its_schedule_alone(method: str) -> None:
+def test_the_fast_recipes_depart_in_their_schedule_alone(method: str) -> None:
     def settings(recipe: str) -> dict[str, Any]:
         file = recipe_file(recipe, method, CONFIGS) if recipe else ""
         return run_settings(
             plan_run(RunArguments(trainer=method, method_file=file, shots=16), CONFIGS).cfg
         )
 
-    paper, fast = settings(""), settings("fast")
+    paper, fast, wide = settings(""), settings("fast"), settings("fast-wide")
     changed = ["OPTIM.LR", "OPTIM.MAX_EPOCH", "OPTIM.WARMUP_EPOCH", "TRAINER.RECIPE"]
     assert differing_keys(paper, fast) == changed
     assert [fast[key] for key in changed] == [3e-3, 20, -1, "fast"]
+    assert differing_keys(fast, wide) == ["OPTIM.LR", "TRAINER.RECIPE"]
+    assert [wide[key] for key in changed] == [1e-3, 20, -1, "fast-wide"]
 
 
 def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any) -> None:
@@ -119,7 +123,7 @@ def test_a_recipe_that_is_not_there_is_refused(run_train: RunTrain, capsys: Any)
     assert "--recipe: unknown name 'tune'; did you mean tuned?" in capsys.readouterr().err
     # the configuration of a backbone is no recipe
     assert run_train("--recipe", "rn50") == 2
-    assert "Known: fast." in capsys.readouterr().err
+    assert "Known: fast, fast-wide." in capsys.readouterr().err
     assert run_train("--trainer", "VTCLP", "--recipe", "tuned") == 2
     assert "--trainer: unknown name 'VTCLP'; did you mean VTCLIP?" in capsys.readouterr().err
 

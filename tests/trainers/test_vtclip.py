@@ -154,3 +154,17 @@ def test_a_shortlist_is_refused_where_later_texts_attend_to_all(
     with pytest.raises(UserError, match=r"SHORTLIST: in later layers"):
         build(on_bank("VTCLIP", tmp_path / "refused", *options))
     build(on_bank("VTCLIP", tmp_path / "taken", *options, "TRAINER.VTCLIP.SELF_ATTENTION", "False"))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "warned"),
+    [("adamw", "0.02", True), ("adamw", "0.003", False), ("sgd", "0.02", False)],
+)
+def test_a_rate_that_is_too_high_for_the_width_is_said(
+    optimizer: str, rate: str, warned: bool, run_train: Any, tmp_path: Path, capfd: Any
+) -> None:
+    # tiny has D 128
+    schedule = ("OPTIM.NAME", optimizer, "OPTIM.LR", rate, "OPTIM.MAX_EPOCH", "1")
+    assert run_train("--shots", "1", "--output-dir", str(tmp_path), *schedule) == 0
+    lines = capfd.readouterr().err.splitlines()
+    assert sum(f"OPTIM.LR {rate} is high for D 128" in line for line in lines) == warned
