@@ -86,7 +86,7 @@ def test_every_method_predicts_what_its_test_found(
         assert prediction.classname == row.predicted
         # other sizes of batch round otherwise
         assert prediction.probability == pytest.approx(row.predicted_probability, abs=5e-6)
-        assert probability[row.label] == pytest.approx(row.label_probability, abs=1e-6)
+        assert probability[row.label] == pytest.approx(row.label_probability, abs=5e-6)
         assert prediction.zero_shot.classname == row.zero_shot
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_named_and_left_out(
     assert [row["rank"] for row in rows] == ["1", "2"] * 3
     expected = read_predictions(vt_run)[0]
     assert rows[0]["class"] == expected.predicted
-    assert float(rows[0]["probability"]) == pytest.approx(expected.predicted_probability, abs=1e-6)
+    assert float(rows[0]["probability"]) == pytest.approx(expected.predicted_probability, abs=5e-6)
     assert rows[0]["zero_shot_class"] == expected.zero_shot
     assert f"left out: {photos / 'broken.jpg'}: not an image" in err
     assert "1 of 4 files were left out" in err
