@@ -124,7 +124,7 @@ TIME_TO_ACCURACY = """
 `python -m benchmarks.time_to_accuracy --root DIR`: VT-CLIP on 16 shots of Caltech101, K 100, S 49, from an empty
 cache to the result, in minutes. *RN50's size* has random weights (D 1024), so that its accuracy means
 nothing; *lite-bridge* ([its page](lite_bridge.md)) has D 1280. Accuracy is that on all validation images, in percent,
-which are also what a run evaluates; *fast* is the [fast recipe](protocols.md), *paper* the paper's epochs.
+which are also what a run evaluates; *fast-wide* is [that recipe](protocols.md), *paper* the paper's epochs.
 
 {rows}
 
@@ -395,7 +395,7 @@ def _time_to_accuracy(found: dict[str, Any]) -> str:
     return TIME_TO_ACCURACY.format(
         rows=tabulate(rows, head, "github", disable_numparse=True),
         target=target,
-        verdict=f"Longer: {'; '.join(slow)}." if slow else "No run of the fast recipe took longer.",
+        verdict=f"Longer: {'; '.join(slow)}." if slow else "No run of fast-wide took longer.",
     )
 
 
