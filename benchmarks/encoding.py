@@ -28,7 +28,7 @@ from tabulate import tabulate
 from torch import Tensor
 from torchvision.transforms import v2
 
-from benchmarks.machine import write_results
+from benchmarks.machine import precisions, write_results
 from vtclip.backbones.base import CLIP_MEAN, CLIP_STD, Backbone
 from vtclip.backbones.openai_clip import OpenAIBackbone
 from vtclip.features import Encoding, encode_batch, image_features, resolve_precision
@@ -139,7 +139,7 @@ def measure(batch: int, seconds: float, compiled: bool) -> dict[str, Any]:
     arms = [
         plain_arm(backbone, images, precision, channels_last, compile_it)
         for compile_it, precision, channels_last in itertools.product(
-            switches, ("fp32", "bf16"), (False, True)
+            switches, precisions(), (False, True)
         )
     ]
     arms += [own_arm(backbone, images, compile_it) for compile_it in switches]

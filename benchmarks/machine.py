@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vtclip.files import write_json
+from vtclip.precision import bf16_is_fast
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # a folder in place of RESULTS, for figures of a few repetitions
@@ -37,6 +38,14 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def precisions() -> tuple[str, ...]:
+    """Return the arithmetic worth measuring on this CPU.
+
+    Emulated bf16 is slower than fp32, and no run uses it.
+    """
+    return ("fp32", "bf16") if bf16_is_fast("cpu") else ("fp32",)
 
 
 def memory_mib(field: str) -> float:

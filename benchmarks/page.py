@@ -22,7 +22,7 @@ Written by `make bench` (`python -m benchmarks`) from one run of each benchmark 
     {machine}
 
 Absolute times are this machine's; the ratios, each measured within one run, travel better. The JSON
-files stand in `benchmarks/results/`.
+files stand in `benchmarks/results/`. Where a processor has no instructions for bf16, nothing is measured in it.
 
 ## A whole run
 
@@ -49,7 +49,7 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 
 ## The attention
 
-`python -m benchmarks.attention`: forward and backward, fp32 but for the rows in bf16 (amp), one layer,
+`python -m benchmarks.attention`: forward and backward, fp32{amp}, one layer,
 B {B}, S {S}, D {D}, {heads} heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
 alone, forward and backward. Peaks are over what was resident before the step, the median of three
@@ -212,6 +212,7 @@ def write_page() -> None:
         compiled=f", {compiled[0]['of_best']:.0%} with FEATURES.COMPILE" if compiled else "",
         from_files=encoding["from_files_images_per_second"],
         encoding=tabulate(encoding["arms"], "keys", "github", floatfmt=".2f"),
+        amp=" but for the rows in bf16 (amp)" if whole["products"] == "bf16" else "",
         **attention["shape"],
         pairs=PAIRS,
         fewer=_fewer(attention["comparisons"]),

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.attention import DEFAULT, B, D, step_of
-from benchmarks.machine import write_results
-from vtclip.precision import bf16_is_fast
+from benchmarks.machine import precisions, write_results
 from vtclip.product_counter import ProductCounter
 
 K = 100
@@ -60,8 +59,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     args, started = parser.parse_args(), time.perf_counter()
     types, contestants = {"fp32": torch.float32}, {"fp32": DEFAULT}
-    # where it is emulated, no run uses it
-    if bf16_is_fast("cpu"):
+    if "bf16" in precisions():
         types["bf16"], contestants["bf16"] = torch.bfloat16, f"{DEFAULT}, amp"
     peaks = {
         f"{name}, {rows} x {inner} x {columns}": (

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks import counting
 from benchmarks.counting import HEADS
-from benchmarks.machine import memory_mib, write_results
+from benchmarks.machine import memory_mib, precisions, write_results
 from trainers.vtclip import VTCLIP
 from vtclip.features.loader import FeatureLoader
 from vtclip.features.source import MemoryFeatures
@@ -140,13 +140,13 @@ def measured(
     work: Callable[[Tensor, Tensor, Tensor, torch.autocast], None],
     count: int,
 ) -> dict[str, list[float]]:
-    """Read all batches; work on the first `count` in fp32, on as many more in bf16."""
-    seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    """Read all batches; work on the first `count` in fp32, on as many more in fast bf16."""
+    seconds: dict[str, list[float]] = {precision: [] for precision in precisions()}
     start = time.perf_counter()
     for number, batch in enumerate(loader):
-        if number >= 2 * count:
+        if number >= count * len(seconds):
             continue
-        precision = "fp32" if number < count else "bf16"
+        precision = list(seconds)[number // count]
         images, spatial = batch["features"]
         assert spatial is not None  # the bank has them
         products = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")

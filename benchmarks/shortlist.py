@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from benchmarks.machine import write_results
+from benchmarks.machine import precisions, write_results
 from benchmarks.validated import add_arguments, validated
 from trainers.vtclip import VTCLIP
 from vtclip.errors import run_command
@@ -29,7 +29,7 @@ from vtclip.layers import VisualGuidedAttention
 from vtclip.layers.shortlist import shortlist_of
 from vtclip.methods.zero_shot import cosine_logits
 from vtclip.plugins import import_modules
-from vtclip.precision import autocast, bf16_is_fast
+from vtclip.precision import autocast
 
 B, K, S, D, SCALE = 32, 1000, 49, 1024, 100.0
 TRAINING_IMAGES, TEST_IMAGES = 16_000, 50_000
@@ -44,7 +44,7 @@ def compare_times(count: int, repetitions: int) -> dict[str, Any]:
     labels, head = torch.randint(K, (B,)), VisualGuidedAttention(D, zero_init=False)
     optimizer = torch.optim.AdamW(head.parameters(), 1e-4, fused=True)
     cpu = torch.device("cpu")
-    products = torch.bfloat16 if bf16_is_fast(cpu) else None
+    products = torch.bfloat16 if "bf16" in precisions() else None
 
     def chosen(m: int, known: torch.Tensor | None) -> torch.Tensor | None:
         return shortlist_of(cosine_logits(images, texts, SCALE), m, known) if m < K else None
@@ -85,7 +85,7 @@ def compare_times(count: int, repetitions: int) -> dict[str, Any]:
     whole = {m: sum(parts.values()) for m, parts in minutes.items()}
     return {
         "shape": {"B": B, "K": K, "S": S, "D": D, "M": count},
-        "products": "bf16" if products else "fp32",
+        "products": precisions()[-1],
         "seconds": {name: {str(m): v for m, v in found.items()} for name, found in seconds.items()},
         "scaled_minutes": {str(m): parts for m, parts in minutes.items()},
         "times_faster": {
