@@ -52,8 +52,8 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 `python -m benchmarks.attention`: forward and backward, fp32{amp}, one layer,
 B {B}, S {S}, D {D}, {heads} heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
-alone, forward and backward. Peaks are over what was resident before the step, the median of three
-processes each. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
+alone, forward and backward. Peaks are over what was resident before the step, in a process of its own, at K 100
+the median of three. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
 held against; *ours* alone holds all pairs at once, which at K 100 is the same.
 
 By the number of multiplications alone ours would be faster by {fewer}; what goes

@@ -147,7 +147,7 @@ def measured(
         if number >= count * len(seconds):
             continue
         precision = list(seconds)[number // count]
-        images, spatial = batch["features"]
+        images, spatial = batch["features"].global_features, batch["features"].spatial_features
         assert spatial is not None  # the bank has them
         products = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
         work(images, spatial, batch["label"], products)
