@@ -3,11 +3,11 @@
     python -m benchmarks.startup
 
 Commands take turns; medians. Help is compared with Python alone, a run of a training-free method
-whose features are cached with `import torch`, by its first line, its accuracy and its end, and with the import of OpenAI's
-package `clip`, which brings torchvision along. Reading:
-cached features as a run fetches them, in batches and in order (the layout is that of ImageNet's on
-RN50, S 49 and D 1024 in bf16), a plain read of the same files, both from the page cache, and the
-conversion of their mapped bytes to fp32 in one pass.
+whose features are cached with `import torch`, by its first line, its accuracy and its end, and with
+the import of OpenAI's package `clip`, which brings torchvision along. Reading: cached features as
+a run fetches them, in batches and in order (the layout is that of ImageNet's on RN50, S 49 and
+D 1024 in bf16), a plain read of the same files, both from the page cache, and the conversion of
+their mapped bytes to fp32 in one pass.
 """
 
 from __future__ import annotations
