@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.attention import DEFAULT, PAIRS
+from benchmarks.bf16 import bf16_section
 from benchmarks.machine import RESULTS
 from vtclip.files import read_json, write_text
 from vtclip.threads import SMALL
@@ -62,7 +63,8 @@ beyond that is less memory to pass over.
 {attention}
 
 Targets: 2 times at K 1000 and 1.5 times at K 100 with the feed-forward part, and at most 1.2 of the
-products; 6 and 4 times without it; at most half of the memory.
+products; 6 and 4 times without it (the 4 is more than fewer multiplications alone can give); at most half
+of the memory. Which part of the machine's peak a step at K 100 reaches is [below](#what-this-machine-can-do-at-most).
 
 {verdict}
 
@@ -155,7 +157,7 @@ with 4 shots and 4 test images per class, K 100 all its classes with one of each
 
 {rows}
 
-Targets: {target:.0f} times, and {encoding:.0f} for programs that encode images anew in every epoch (their rows
+{note}{start}Targets: {target:.0f} times, and {encoding:.0f} for programs that encode images anew in every epoch (their rows
 name it). {verdict}
 
 Both sides draw few-shot images and augmented views of their own, so that accuracies differ by chance
@@ -271,6 +273,8 @@ def write_page() -> None:
         )
         if (path := RESULTS / f"{name}.json").is_file()
     )
+    if whole["products"] == "fp32":
+        page += bf16_section()
     write_text(DOCS / "performance.md", page)
     print(f"wrote {DOCS.name}/performance.md")
 
@@ -346,11 +350,26 @@ def _authors(found: dict[str, Any]) -> str:
     head = ["", "method", "theirs, s", "ours, s", "times faster", "target", "theirs, %", "ours, %"]
     return AUTHORS.format(
         rows=tabulate(rows, head, "github", disable_numparse=True),
+        # of one run, until the next one writes the file anew
+        note=f"{found['note']}\n\n" if "note" in found else "",
+        start=_start_of_both(),
         scaled=f" {SCALED}" if any(record["scaled"] for record in records) else "",
         target=min(record["target"] for record in records),
         encoding=max(record["target"] for record in records),
         verdict=f"Missed: {'; '.join(missed)}." if missed else "All were reached in this run.",
         shims="\n".join(f"- {shim}" for shim in found["shims"]),
+    )
+
+
+def _start_of_both() -> str:
+    """Say what part of all times the imports are, where start-up was measured."""
+    path = RESULTS / "startup.json"
+    if not path.is_file():
+        return ""
+    seconds = read_json(path)["results"]["starts"]["median_seconds"]["import torch, clip"]
+    return (
+        f"{seconds:.1f} s of each time on either side are the import of PyTorch, torchvision and CLIP "
+        "([start-up](#start-up)).\n\n"
     )
 
 

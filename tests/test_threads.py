@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from vtclip.engine import FrozenCLIPTrainer
 from vtclip.errors import run_command
 from vtclip.product_counter import ProductCounter
 from vtclip.threads import SMALL, ThreadsByWork, one_thread_if
@@ -49,6 +51,19 @@ def test_the_number_comes_back_after_an_error() -> None:
     with pytest.raises(KeyError), one_thread_if(True):
         raise KeyError
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize(("is_light", "expected"), [(True, 1), (False, 4)])
+def test_a_fit_that_encodes_with_a_large_backbone_has_all_threads(
+    is_light: bool, expected: int
+) -> None:
+    of_run = SimpleNamespace(
+        facts=SimpleNamespace(items={"train": [None] * 40}),
+        num_classes=10,
+        provider=SimpleNamespace(is_light=is_light, embed_dim=1024),
+    )
+    with FrozenCLIPTrainer._threads_for_shots(of_run):
+        assert torch.get_num_threads() == expected
 
 
 def test_products_are_counted_with_their_backward_pass() -> None:

@@ -511,9 +511,12 @@ class FrozenCLIPTrainer(MethodFacts, Checkpointing, Scalars, TrainerX):
         return one_thread_if(self.provider.is_light and is_small(products))
 
     def _threads_for_shots(self) -> AbstractContextManager[None]:
-        """Return one thread where the product of training images and texts is small, else all."""
-        shots = len(self.facts.items["train"])
-        return one_thread_if(is_small(shots * self.num_classes * self.provider.embed_dim))
+        """Return one thread where the product of training images and texts is small, else all.
+
+        A fit may encode images first, for which a large backbone needs all threads.
+        """
+        products = len(self.facts.items["train"]) * self.num_classes * self.provider.embed_dim
+        return one_thread_if(self.provider.is_light and is_small(products))
 
     def _require_apart(self, split: str) -> None:
         """Refuse a choice on validation images that the test counts too.
