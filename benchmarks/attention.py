@@ -28,7 +28,8 @@ from trainers.vtclip import VTCLIP
 from vtclip.layers import VisualGuidedAttention, visual_guided_logits
 
 B, S, D, SCALE = 32, 49, 1024, 100.0
-FEW = 100
+# most classes of a step whose peak is the median of three processes
+SMALL_K = 100
 # as the trainer runs it by default, with all pairs at once, at a lower peak, and in bf16 if fast
 PAIRS = VTCLIP.OPTIONS["MAX_PAIRS"].default
 DEFAULT = f"ours, max_pairs={PAIRS}"
@@ -102,7 +103,7 @@ def peak(contestant: str, n_classes: int, ffn_ratio: int) -> float:
     arguments = [sys.executable, "-m", "benchmarks.attention", "--peak-of", contestant]
     arguments += ["--classes", str(n_classes), "--ffn", str(ffn_ratio)]
     # what the allocator gives back depends on where the kernel puts things, of large steps little
-    times = 3 if n_classes <= FEW else 1
+    times = 3 if n_classes <= SMALL_K else 1
     runs = [
         subprocess.run(arguments, check=True, capture_output=True, text=True) for _ in range(times)
     ]
