@@ -3,13 +3,16 @@
     python -m benchmarks.attention [--repetitions 2] [--classes 1000 100] [--ffn 4 0]
 
 Forward and backward, fp32, one layer, D 1024, 8 heads, S 49. One run interleaves all contestants;
-medians are compared. Peaks are taken in a process each: the largest resident
-memory over what was resident before the step.
+medians are compared. Steps at K 100 have three times the repetitions, and one to warm up. Peaks
+are taken in a process each: the largest resident memory over what was resident before the step,
+with an allocator that gives back at once what is freed. By default it keeps some, and how much
+differs by a fifth between two runs of the same code.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -28,12 +31,14 @@ from trainers.vtclip import VTCLIP
 from vtclip.layers import VisualGuidedAttention, visual_guided_logits
 
 B, S, D, SCALE = 32, 49, 1024, 100.0
-# most classes of a step whose peak is the median of three processes
-SMALL_K = 100
+# from so many classes on a step takes seconds, of which warming up would be nothing
+LARGE_K = 1000
+# glibc then maps every block of that many bytes on its own
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 # as the trainer runs it by default, with all pairs at once, at a lower peak, and in bf16 if fast
 PAIRS = VTCLIP.OPTIONS["MAX_PAIRS"].default
 DEFAULT = f"ours, max_pairs={PAIRS}"
-OURS = [DEFAULT, "ours", f"ours, max_pairs={PAIRS // 4}"]
+OURS = [DEFAULT, "ours", f"ours, max_pairs={PAIRS // 2}"]
 OURS += [f"{DEFAULT}, amp"] * ("bf16" in precisions())
 EVALUATION = [f"evaluation, max_pairs={PAIRS}"]
 
@@ -99,15 +104,12 @@ def _train(head: nn.Module, loss: Callable[[], Tensor]) -> None:
 
 
 def peak(contestant: str, n_classes: int, ffn_ratio: int) -> float:
-    """Return the peak of one step in MiB in a process of its own, the median of three if small."""
+    """Return the peak of one step in MiB, in a process of its own."""
     arguments = [sys.executable, "-m", "benchmarks.attention", "--peak-of", contestant]
     arguments += ["--classes", str(n_classes), "--ffn", str(ffn_ratio)]
-    # what the allocator gives back depends on where the kernel puts things, of large steps little
-    times = 3 if n_classes <= SMALL_K else 1
-    runs = [
-        subprocess.run(arguments, check=True, capture_output=True, text=True) for _ in range(times)
-    ]
-    return statistics.median(float(run.stdout) for run in runs)
+    environment = {**os.environ, **ALLOCATOR}
+    run = subprocess.run(arguments, check=True, capture_output=True, text=True, env=environment)
+    return float(run.stdout)
 
 
 def compare(
@@ -117,13 +119,14 @@ def compare(
     timed = ["reference", *OURS] + ["products"] * (ffn_ratio > 0)
     steps = {name: step_of(name, n_classes, ffn_ratio) for name in timed}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(repetitions + 1):
+    warm_up = n_classes < LARGE_K
+    # a small step takes a tenth of the time of a large one
+    for _ in range(3 * repetitions + 1 if warm_up else repetitions):
         for name, step in steps.items():
             start = clock()
             step()
             seconds[name].append(clock() - start)
-    # the first round warms up, unless it is all there is time for
-    median = {name: statistics.median(times[1:] or times) for name, times in seconds.items()}
+    median = {name: statistics.median(times[warm_up:]) for name, times in seconds.items()}
     measured = [name for name in timed if name != "products"] + EVALUATION
     mib = {name: peak(name, n_classes, ffn_ratio) for name in measured}
     print(
@@ -155,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--classes", type=int, nargs="+", default=[1000, 100])
     parser.add_argument("--ffn", type=int, nargs="+", default=[4, 0])
-    parser.add_argument("--repetitions", type=int, default=2, help="after one to warm up")
+    parser.add_argument("--repetitions", type=int, default=2, help="at K 1000")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
     parser.add_argument(
         "--clock",

@@ -53,8 +53,8 @@ best plain combination{compiled}; reading, decoding and resizing JPEG files incl
 `python -m benchmarks.attention`: forward and backward, fp32{amp}, one layer,
 B {B}, S {S}, D {D}, {heads} heads, against `torch.nn.TransformerDecoderLayer` on texts copied for every image; medians of
 interleaved repetitions. *Of the products*: against the two matrix products of the feed-forward part
-alone, forward and backward. Peaks are over what was resident before the step, in a process of its own, at K 100
-the median of three. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
+alone, forward and backward. Peaks are over what was resident before the step, in a process of its own whose
+allocator gives back at once what is freed. `max_pairs={pairs}` is the default of `TRAINER.VTCLIP.MAX_PAIRS`, and what the targets are
 held against; *ours* alone holds all pairs at once, which at K 100 is the same.
 
 By the number of multiplications alone ours would be faster by {fewer}; what goes
@@ -142,7 +142,7 @@ STARTUP = """
 
 Help beyond Python alone: {help:.2f} s (target 0.3). First line of a training-free run on cached
 features: {first:.2f} of `import torch` (target 1.5), the line with its accuracy {accuracy:.2f}, which is {beyond_clip:.2f}
-of the import of `clip`, OpenAI's package, and of the torchvision that it brings along. Cached features are read at {share:.0%} of the speed of a plain read of the same {gigabytes:.1f} GB from the page cache
+of the import of `clip`, OpenAI's package, and of the torchvision that it brings along. Cached features are read, in batches of 100 as by an evaluation, at {share:.0%} of the speed of a plain read of the same {gigabytes:.1f} GB from the page cache
 (target {target:.0%}, {verdict}), and at {conversion:.0%} of that of their conversion to fp32 alone, one pass into
 memory that is there. A plain read fills a buffer of 16 MB again and again; features arrive as twice their bytes.
 """
@@ -179,9 +179,11 @@ thousand millions of multiplications or of bytes a second.
 
 {peaks}
 
-Steps of the attention at K 100, S 49, D 1024, B 32: the seconds that its products alone take at the
-peak of large square ones, and their share of the median step. Where the share is near 1, the step is at
-the limit of its products; the rest is passes over memory and products below the peak.
+Steps of the attention at K 100, S 49, D 1024, B 32. *At the peak*: what its multiplications take at the speed
+of large square products. *Its products*: the same products as in the step, in their shapes and their order, with nothing
+between them; narrow ones and those of many small matrices stay below the peak. *Passes*: every other
+operation reads and writes its tensors once at the speed of a copy. *Of the limit*: its products and passes together over the
+median step, 1 where nothing is left to gain but by other multiplications.
 
 {steps}
 """
@@ -446,11 +448,16 @@ def _roofline(found: dict[str, Any]) -> str:
             row["step"],
             row["median_seconds"],
             row["least_seconds_of_products"],
-            row["share_of_peak"],
+            row["seconds_of_own_products"],
+            row["seconds_of_passes"],
+            row["share_of_limit"],
         ]
         for row in found["steps"]
     ]
-    head = ["products, feed-forward", "seconds", "of its products", "share"]
+    head = [
+        *("products, feed-forward", "seconds", "at the peak"),
+        *("its products", "passes", "of the limit"),
+    ]
     return ROOFLINE.format(
         peaks=tabulate(peaks, ["", "1e9 a second"], "github", floatfmt=".1f"),
         steps=tabulate(steps, head, "github", floatfmt=".2f"),

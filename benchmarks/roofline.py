@@ -4,23 +4,27 @@
 
 Peaks: matrix products in fp32 and bf16, large square ones and those of the feed-forward part (3200
 x 1024 by 1024 x 4096), and bytes a second of a copy and of a sum that no cache holds. Steps of the
-attention (B 32, K 100, S 49, D 1024) take turns with them; the multiplications that
-`ProductCounter` finds in a step, over the square peak, are the seconds that no step can fall below.
+attention (B 32, K 100, S 49, D 1024) take turns with them. No step can fall below the seconds of
+its multiplications at the square peak. Nearer to it are its own products, of the same shapes and in
+the same order with nothing between them, and one pass over memory for what every other operation
+reads and writes.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.attention import DEFAULT, B, D, step_of
 from benchmarks.machine import precisions, write_results
-from vtclip.product_counter import ProductCounter
+from vtclip.product_counter import PRODUCTS, ProductCounter
 
 K = 100
 SQUARE = 2048
@@ -46,11 +50,73 @@ def adding() -> Callable[[], object]:
     return lambda: torch.add(one, two, out=target)
 
 
-def multiplications_of(step: Callable[[], object]) -> int:
-    """Return the multiplications of a step."""
-    with ProductCounter() as counter:
+class StepRecorder(ProductCounter):
+    """Records the products of a block, and the bytes that its other operations pass over.
+
+    Attributes:
+        products: copies of the two factors of each, in order, laid out as they were.
+        bytes: read and written by all other operations, each tensor once per operation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[tuple[Tensor, Tensor]] = []
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Record one operation, and do it."""
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        tensors = [value for value in args if isinstance(value, Tensor)]
+        if func.overloadpacket in PRODUCTS:
+            left, right = tensors[-2:]
+            self.products.append((_like(left), _like(right)))
+        elif not _is_view(func):
+            written = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+            self.bytes += sum(map(_held_bytes, [*tensors, *written]))
+        return result
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """Return random numbers in the layout of a tensor, also where it shows numbers repeatedly."""
+    reach = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    numbers = torch.randn(reach).to(tensor.dtype)
+    return numbers.as_strided(tensor.shape, tensor.stride())
+
+
+def _is_view(func: Any) -> bool:
+    """Whether an operation returns its argument's memory, or new memory that it leaves alone."""
+    returns = func._schema.returns
+    views = any(value.alias_info and not value.alias_info.is_write for value in returns)
+    return views or "empty" in func.overloadpacket.__name__
+
+
+def _held_bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor, those that it shows repeatedly once."""
+    return min(tensor.nbytes, tensor.untyped_storage().nbytes())
+
+
+def replaying(recorder: StepRecorder) -> Callable[[], object]:
+    """Return the recorded products, in their order and into memory that is there."""
+    work = [(left, right, left @ right) for left, right in recorder.products]
+
+    def replay() -> None:
+        for left, right, out in work:
+            torch.matmul(left, right, out=out)
+
+    return replay
+
+
+def recorded(step: Callable[[], object]) -> StepRecorder:
+    """Return what a step computes."""
+    with StepRecorder() as recorder:
         step()
-    return counter.multiplications
+    return recorder
 
 
 def main() -> None:
@@ -74,32 +140,39 @@ def main() -> None:
         "add": (3 * 4 * NUMBERS, adding()),
     }
     steps = {
-        f"{name}, {ratio} D": (multiplications_of(step), step)
+        f"{name}, {ratio} D": step_of(contestant, K, ratio)
         for ratio in (4, 0)
         for name, contestant in contestants.items()
-        for step in (step_of(contestant, K, ratio),)
     }
-    work = {**peaks, **bandwidths, **steps}
+    records = {name: recorded(step) for name, step in steps.items()}
+    replays = {f"{name}: products": replaying(record) for name, record in records.items()}
+    measured = {**peaks, **bandwidths}
+    work = {**{name: do for name, (_, do) in measured.items()}, **steps, **replays}
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(args.repetitions):
-        for name, (_, do) in work.items():
+        for name, do in work.items():
             start = time.perf_counter()
             do()
             seconds[name].append(time.perf_counter() - start)
     # a peak is the best that was seen, a step what it usually takes
-    best = {name: work[name][0] / min(seconds[name]) for name in {**peaks, **bandwidths}}
+    best = {name: amount / min(seconds[name]) for name, (amount, _) in measured.items()}
     rows: list[dict[str, Any]] = []
-    for name, (count, _) in steps.items():
+    for name, record in records.items():
         kind = name.split(",")[0]
-        peak = best[f"{kind}, {SQUARE} x {SQUARE} x {SQUARE}"]
-        taken = median(seconds[name])
+        least = record.multiplications / best[f"{kind}, {SQUARE} x {SQUARE} x {SQUARE}"]
+        taken, own = median(seconds[name]), min(seconds[f"{name}: products"])
+        passes = record.bytes / best["copy"]
         rows.append(
             {
                 "step": name,
-                "multiplications": count,
+                "multiplications": record.multiplications,
+                "bytes_beside_products": record.bytes,
                 "median_seconds": taken,
-                "least_seconds_of_products": count / peak,
-                "share_of_peak": count / peak / taken,
+                "least_seconds_of_products": least,
+                "share_of_peak": least / taken,
+                "seconds_of_own_products": own,
+                "seconds_of_passes": passes,
+                "share_of_limit": (own + passes) / taken,
             }
         )
         print(rows[-1], flush=True)

@@ -5,9 +5,9 @@
 Commands take turns; medians. Help is compared with Python alone, a run of a training-free method
 whose features are cached with `import torch`, by its first line, its accuracy and its end, and with
 the import of OpenAI's package `clip`, which brings torchvision along. Reading: cached features as
-a run fetches them, in batches and in order (the layout is that of ImageNet's on RN50, S 49 and
-D 1024 in bf16), a plain read of the same files, both from the page cache, and the conversion of
-their mapped bytes to fp32 in one pass.
+an evaluation fetches them, in batches of 100 and in order (the layout is that of ImageNet's on
+RN50, S 49 and D 1024 in bf16), a plain read of the same files, both from the page cache, and the
+conversion of their mapped bytes to fp32 in one pass.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from benchmarks.machine import write_results
 from vtclip.features.store import CacheEntry, FeatureStore
 from vtclip.features.stored import ShardWriter, StoredFeatures, map_shard
 from vtclip.image_features import Features
+from vtclip.protocol import COMMON
 
 ROOT = Path(__file__).resolve().parents[1]
-S, D, BATCH, READ = 49, 1024, 256, 1 << 24
+S, D, READ = 49, 1024, 1 << 24
+BATCH: int = COMMON["DATALOADER.TEST.BATCH_SIZE"]
 KEY_BYTES = 32
 
 

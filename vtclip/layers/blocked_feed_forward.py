@@ -81,17 +81,24 @@ class _FeedForward(torch.autograd.Function):
         # .data: autograd would refuse a second pass, which computes the activations again
         hidden, gradient = hidden.data, gradient.contiguous()
         of_fc2_weight = gradient.T @ hidden
-        buffer = hidden.new_empty(min(ROWS, len(x)), len(fc1_weight))
-        for first in range(0, len(x), ROWS):
-            rows = slice(first, first + ROWS)
-            above, activations = gradient[rows], hidden[rows]
-            of_hidden = torch.mm(above, fc2_weight, out=buffer[: len(above)])
-            # the activations are not needed any more; their gradient takes their place
-            torch.ops.aten.threshold_backward.grad_input(
-                of_hidden, activations, 0, grad_input=activations
-            )
+        _put_gradient_into(hidden, gradient, fc2_weight)
         of_fc1_bias, of_fc2_bias = hidden.sum(0), gradient.sum(0)
         return hidden @ fc1_weight, hidden.T @ x, of_fc1_bias, of_fc2_weight, of_fc2_bias, None
+
+
+def _put_gradient_into(hidden: Tensor, gradient: Tensor, fc2_weight: Tensor) -> None:
+    """Overwrite the hidden activations [N, R] with their gradient, given that of the output.
+
+    A function of its own, so that its buffer is freed before the largest gradients are made.
+    """
+    buffer = hidden.new_empty(min(ROWS, len(hidden)), hidden.shape[1])
+    for first in range(0, len(hidden), ROWS):
+        rows = slice(first, first + ROWS)
+        above, activations = gradient[rows], hidden[rows]
+        of_hidden = torch.mm(above, fc2_weight, out=buffer[: len(above)])
+        torch.ops.aten.threshold_backward.grad_input(
+            of_hidden, activations, 0, grad_input=activations
+        )
 
 
 def _gradients(
