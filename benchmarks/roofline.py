@@ -122,7 +122,7 @@ def recorded(step: Callable[[], object]) -> StepRecorder:
 def main() -> None:
     """Measure, print and write benchmarks/results/roofline.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=9)
     args, started = parser.parse_args(), time.perf_counter()
     types, contestants = {"fp32": torch.float32}, {"fp32": DEFAULT}
     if "bf16" in precisions():
@@ -154,13 +154,13 @@ def main() -> None:
             start = time.perf_counter()
             do()
             seconds[name].append(time.perf_counter() - start)
-    # a peak is the best that was seen, a step what it usually takes
+    # a peak is the best that was seen, a step and its products what they usually take
     best = {name: amount / min(seconds[name]) for name, (amount, _) in measured.items()}
     rows: list[dict[str, Any]] = []
     for name, record in records.items():
         kind = name.split(",")[0]
         least = record.multiplications / best[f"{kind}, {SQUARE} x {SQUARE} x {SQUARE}"]
-        taken, own = median(seconds[name]), min(seconds[f"{name}: products"])
+        taken, own = median(seconds[name]), median(seconds[f"{name}: products"])
         passes = record.bytes / best["copy"]
         rows.append(
             {

@@ -128,7 +128,7 @@ def parse_args() -> argparse.Namespace:
     add("--counts", type=int, nargs="+", default=[0, 5, 10, 20, 50], help="M; 0 for all classes")
     add("--epochs", type=int, default=0, help="0: those of the protocol")
     add("--count", type=int, default=32, help="M of the times")
-    add("--repetitions", type=int, default=2, help="steps with all classes")
+    add("--repetitions", type=int, default=3, help="steps with all classes")
     return parser.parse_args()
 
 

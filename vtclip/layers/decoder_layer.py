@@ -49,12 +49,22 @@ class DecoderLayer(nn.Module):
         texts = self.self_attend(texts)
         return self.cross_attend(texts, self.project_queries(texts), spatial_features)
 
-    def self_attend(self, texts: Tensor) -> Tensor:
-        """Apply the self-attention over K classes to [B, K, D]; it does not depend on the image."""
+    def self_attend(self, texts: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Apply the self-attention over K classes; it does not depend on the image.
+
+        Args:
+            texts: [B, K, D].
+            classes: [R], int64, those whose texts are wanted; None for all.
+
+        Returns:
+            [B, R, D], the texts wanted after they have attended to all K.
+        """
+        wanted = texts if classes is None else texts.index_select(1, classes)
         if self.self_attention is None:
-            return texts
-        x = self._before(texts, self.self_norm)
-        return self._after(texts, self.self_attention(x, x), self.self_norm)
+            return wanted
+        keys = self._before(texts, self.self_norm)
+        queries = keys if classes is None else keys.index_select(1, classes)
+        return self._after(wanted, self.self_attention(queries, keys), self.self_norm)
 
     def project_queries(self, texts: Tensor) -> Tensor:
         """Return the queries of the cross-attention [B or 1, K, D] for texts of that shape."""

@@ -78,8 +78,9 @@ class SharedTexts(NamedTuple):
 
     Attributes:
         start: T, normalised.
-        mixed: after the self-attention of the first layer.
-        queries: the queries of its cross-attention.
+        mixed: after the self-attention of the first layer; with shortlists, of the classes that
+            they name alone, [1, R, D].
+        queries: the queries of its cross-attention, as many.
     """
 
     start: Tensor
@@ -223,11 +224,12 @@ class VisualGuidedAttention(nn.Module):
         Returns:
             Logits [B, K], the same for every `max_pairs`.
         """
-        texts = self._shared_texts(text_features)
         images = global_features, spatial_features
         if shortlist is not None:
-            return self._shortlist_logits(texts, *images, shortlist, scale, max_pairs)
-        return self._logits(texts, *images, scale, max_pairs)
+            named, places = self._named(shortlist)
+            texts = self._shared_texts(text_features, named)
+            return self._shortlist_logits(texts, *images, shortlist, places, scale, max_pairs)
+        return self._logits(self._shared_texts(text_features), *images, scale, max_pairs)
 
     def cross_entropy(
         self,
@@ -258,17 +260,19 @@ class VisualGuidedAttention(nn.Module):
             The loss, a scalar with the same gradients for every `max_pairs`; and the logits [B, K]
             without a graph.
         """
-        texts = self._shared_texts(text_features)
+        named, places = (None, None) if shortlist is None else self._named(shortlist)
+        texts = self._shared_texts(text_features, named)
         n_images = len(global_features)
         pairs_per_image = len(text_features) if shortlist is None else shortlist.shape[1]
 
         def loss_of(rows: slice, *texts: Tensor) -> tuple[Tensor, Tensor]:
             images = global_features[rows], spatial_features[rows]
             shared = SharedTexts(*texts)
-            if shortlist is None:
+            if shortlist is None or places is None:
                 logits = self._logits(shared, *images, scale, max_pairs)
             else:
-                logits = self._shortlist_logits(shared, *images, shortlist[rows], scale, max_pairs)
+                chosen = shortlist[rows], places[rows]
+                logits = self._shortlist_logits(shared, *images, *chosen, scale, max_pairs)
             logits = logits if offset is None else logits + offset[rows]
             total = F.cross_entropy(logits, labels[rows], reduction="sum")
             return total / n_images, logits.detach()
@@ -288,10 +292,19 @@ class VisualGuidedAttention(nn.Module):
         """Return features of length 1, in the type of the parameters."""
         return F.normalize(features.to(self._decoder[0].cross_norm.weight.dtype), dim=-1)
 
-    def _shared_texts(self, text_features: Tensor) -> SharedTexts:
+    def _shared_texts(self, text_features: Tensor, named: Tensor | None = None) -> SharedTexts:
         start = self._normalize(text_features).unsqueeze(0)
-        mixed = self._decoder[0].self_attend(start)
+        mixed = self._decoder[0].self_attend(start, named)
         return SharedTexts(start, mixed, self._decoder[0].project_queries(mixed))
+
+    def _named(self, shortlist: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return the classes that shortlists [B, M] name [R], and their places there [B, M].
+
+        None for all classes in the plain path, where no shape may depend on values.
+        """
+        if self.fast and fast_path_allowed():
+            return torch.unique(shortlist, return_inverse=True)
+        return None, shortlist
 
     def _attend(
         self, texts: SharedTexts, spatial_features: Tensor, layers: Sequence[DecoderLayer]
@@ -334,22 +347,27 @@ class VisualGuidedAttention(nn.Module):
         global_features: Tensor,
         spatial_features: Tensor,
         shortlist: Tensor,
+        places: Tensor,
         scale: Tensor | float,
         max_pairs: int,
     ) -> Tensor:
         """Return the logits [B, K] of which those of the shortlist [B, M] are visual-guided."""
 
         def logits_of(
-            shared: Sequence[Tensor], g: Tensor, spatial: Tensor, chosen: Tensor
+            shared: SharedTexts, g: Tensor, spatial: Tensor, chosen: Tensor, places: Tensor
         ) -> Tensor:
-            own = SharedTexts(*(texts_of(tensor, chosen) for tensor in shared))
+            own = SharedTexts(
+                texts_of(shared.start, chosen),
+                texts_of(shared.mixed, places),
+                texts_of(shared.queries, places),
+            )
             return self._guided_logits(own, g, spatial, scale)
 
         n_images, n_chosen = shortlist.shape
         chunks = count_of_chunks(n_images, n_chosen, max_pairs or n_images * n_chosen)
         recompute = chunks > 1 and torch.is_grad_enabled()
         run = partial(checkpoint, logits_of, use_reentrant=False) if recompute else logits_of
-        images = (global_features, spatial_features, shortlist)
+        images = (global_features, spatial_features, shortlist, places)
         parts = zip(*(tensor.tensor_split(chunks) for tensor in images), strict=True)
         guided = torch.cat([run(texts, *part) for part in parts])
         with autocast(global_features.device, None):
