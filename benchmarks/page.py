@@ -415,7 +415,9 @@ def _time_to_accuracy(found: dict[str, Any]) -> str:
     return TIME_TO_ACCURACY.format(
         rows=tabulate(rows, head, "github", disable_numparse=True),
         target=target,
-        verdict=f"{'reached' if min(of_size) <= target else 'missed'} ({min(of_size):.1f})",
+        verdict=f"{'reached' if min(of_size) <= target else 'missed'} ({min(of_size):.1f})"
+        if of_size
+        else "not measured",
     )
 
 
