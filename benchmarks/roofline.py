@@ -54,7 +54,7 @@ class StepRecorder(ProductCounter):
     """Records the products of a block, and the bytes that its other operations pass over.
 
     Attributes:
-        products: copies of the two factors of each, in order, laid out as they were.
+        products: random numbers for the two factors of each, in order, laid out as they were.
         bytes: read and written by all other operations, each tensor once per operation.
     """
 
