@@ -300,9 +300,10 @@ class VisualGuidedAttention(nn.Module):
     def _named(self, shortlist: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the classes that shortlists [B, M] name [R], and their places there [B, M].
 
-        None for all classes in the plain path, where no shape may depend on values.
+        None for all classes in the plain path, where no shape may depend on values, and on other
+        devices than the CPU, which would have to be waited for to learn how many they are.
         """
-        if self.fast and fast_path_allowed():
+        if self.fast and fast_path_allowed() and shortlist.device.type == "cpu":
             return torch.unique(shortlist, return_inverse=True)
         return None, shortlist
 
