@@ -29,6 +29,7 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
     "10 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "10", "OPTIM.LR", "3e-3", *NO_WARM_UP),
     "6 epochs, 3e-3, no warm-up": ("OPTIM.MAX_EPOCH", "6", "OPTIM.LR", "3e-3", *NO_WARM_UP),
     "6 epochs, 1e-3, no warm-up": ("OPTIM.MAX_EPOCH", "6", *NO_WARM_UP),
+    "4 epochs, 1e-3, no warm-up": ("OPTIM.MAX_EPOCH", "4", *NO_WARM_UP),
 }
 
 
