@@ -132,7 +132,7 @@ of 20 epochs unless a row says otherwise, *paper* the paper's epochs.
 {rows}
 
 Target: {target:.0f} minutes at RN50's size and the accuracy of the paper's 200 epochs, {verdict}. Those 200 epochs take hours at these
-widths and were run in 256 directions of the lite bridge, where 6 epochs do better than they ([protocols](protocols.md#on-photographs)).
+widths and were run in 256 directions of the lite bridge, where 6 epochs of `fast` do better than they ([protocols](protocols.md#on-photographs)).
 """
 
 STARTUP = """
