@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.attention import DEFAULT, B, D, step_of
 from benchmarks.machine import precisions, write_results
-from vtclip.product_counter import PRODUCTS, ProductCounter
+from vtclip.product_counter import ProductCounter, factors_of
 
 K = 100
 SQUARE = 2048
@@ -72,13 +72,12 @@ class StepRecorder(ProductCounter):
     ) -> Any:
         """Record one operation, and do it."""
         result = super().__torch_dispatch__(func, types, args, kwargs)
-        tensors = [value for value in args if isinstance(value, Tensor)]
-        if func.overloadpacket in PRODUCTS:
-            left, right = tensors[-2:]
+        if factors := factors_of(func, args):
+            left, right = factors
             self.products.append((_like(left), _like(right)))
         elif not _is_view(func):
-            written = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
-            self.bytes += sum(map(_held_bytes, [*tensors, *written]))
+            passed = [*args, *tree_leaves(result)]
+            self.bytes += sum(_held_bytes(x) for x in passed if isinstance(x, Tensor))
         return result
 
 

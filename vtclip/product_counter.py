@@ -18,6 +18,15 @@ PRODUCTS = {
 }
 
 
+def factors_of(func: Any, args: Sequence[Any]) -> tuple[Tensor, Tensor] | None:
+    """Return the two factors of an operation that is a matrix product, None for any other."""
+    if func.overloadpacket not in PRODUCTS:
+        return None
+    # what is added to the product comes before its two factors
+    left, right = [value for value in args if isinstance(value, Tensor)][-2:]
+    return left, right
+
+
 class ProductCounter(TorchDispatchMode):
     """Counts the multiplications of a block, backward passes included.
 
@@ -43,9 +52,8 @@ class ProductCounter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Count one operation, and do it."""
-        if func.overloadpacket in PRODUCTS:
-            # what is added to the product comes before its two factors
-            left, right = [value for value in args if isinstance(value, Tensor)][-2:]
+        if factors := factors_of(func, args):
+            left, right = factors
             columns = right.shape[-1] if right.dim() > 1 else 1
             self.multiplications += left.numel() * columns
         return func(*args, **(kwargs or {}))
